@@ -1,0 +1,33 @@
+"""The components that come with kronosfw, registered as any plugin's are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..hookspec import hookimpl
+from ..interfaces import CheckpointPolicyConfig, EnsemblerConfig, FeedConfig, ForecasterConfig
+from .ensemblers import LinearPool, Mean, Median
+from .feeds import CsvFeed, ParquetFeed, SqlFeed
+from .forecasters import Bootstrap, Drift, Garch, Har, RandomWalk, SeasonalNaive, StatsForecast
+from .policies import Latest
+from .simulated import SimulatedFeed
+
+
+@hookimpl
+def register_feeds() -> Sequence[type[FeedConfig]]:
+    return (CsvFeed, ParquetFeed, SqlFeed, SimulatedFeed)
+
+
+@hookimpl
+def register_forecasters() -> Sequence[type[ForecasterConfig]]:
+    return (RandomWalk, SeasonalNaive, Drift, Bootstrap, Har, Garch, StatsForecast)
+
+
+@hookimpl
+def register_ensemblers() -> Sequence[type[EnsemblerConfig]]:
+    return (Mean, Median, LinearPool)
+
+
+@hookimpl
+def register_checkpoint_policies() -> Sequence[type[CheckpointPolicyConfig]]:
+    return (Latest,)

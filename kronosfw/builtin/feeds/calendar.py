@@ -1,0 +1,106 @@
+"""Calendars of dated events: which of three known formats a file has, and its facts.
+
+======== ===================================================================================================
+plain    ``event, kind, scheduled_at, known_at, symbols``, figures: each row is one fact
+releases ``DateTime, Currency, Impact, Event, Actual, Forecast, Previous``, as calendars on the web list them
+schedule ``date, event, time_et``: dates and New York times of US events, without figures
+======== ===================================================================================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from ...errors import DataError
+from ...types import Fact, Moments
+from .csvfile import CsvFile
+from .entries import Entry, point_in_time
+from .faults import Fault, shown
+from .figures import figure, importance
+from .kinds import KINDS, MARKET_MOVERS, is_unscheduled
+from .options import FileOptions
+from .parquetfile import ParquetFile
+from .plain import plain_facts, words
+from .sources import Source, raising
+from .stamps import Clock
+
+_DAY = np.timedelta64(1, "D")
+_MOVERS = {entry for kind in MARKET_MOVERS for entry in KINDS[kind]}
+
+
+def read_calendar(path: Path, options: FileOptions) -> list[Fact]:
+    """Return the facts of a calendar file; raises DataError with file and line where it is malformed."""
+    source: Source
+    if path.suffix.lower() == ".parquet":
+        source = ParquetFile(path, max_bytes=options.max_bytes)
+    else:
+        source = CsvFile(path, max_bytes=options.max_bytes, multiline=True)
+    facts: list[Fact] = []
+    with raising(DataError, source):
+        names = [name.strip().casefold() for name in source.names()]
+        facts += _facts(names, source, options)
+    return facts
+
+
+def _facts(names: list[str], source: Source, options: FileOptions) -> Iterable[Fact]:
+    if len(set(names)) < len(names):
+        raise Fault("a column stands there twice")
+    have = set(names)
+    columns = dict(zip(names, source.read(range(len(names))), strict=True))
+    clock = Clock(options.timezone)
+    if {"kind", "scheduled_at", "known_at"} <= have:
+        return plain_facts(columns, clock)
+    if {"datetime", "currency", "event"} <= have:
+        return point_in_time(_releases(columns, clock), options)
+    if {"date", "event", "time_et"} <= have:
+        return point_in_time(_schedule(columns), options)
+    raise Fault(
+        "not a calendar of a known format; expected the columns event, kind, scheduled_at, known_at, … or "
+        f"DateTime, Currency, Event, … or date, event, time_et; found {', '.join(names[:12])}"
+    )
+
+
+def _releases(columns: Mapping[str, Any], clock: Clock) -> list[Entry]:
+    at, _ = clock.read(columns["datetime"], "DateTime")
+    currencies, names = words(columns, "currency", needed=True), words(columns, "event", needed=True)
+    texts = {name: words(columns, name) for name in ("actual", "forecast", "previous")}
+    entries = []
+    for row, impact in enumerate(words(columns, "impact")):
+        values = {name: number for name in texts if (number := figure(texts[name][row])) is not None}
+        if impact:
+            weight = importance(impact)
+            if weight is None:
+                raise Fault(f"the impact is {shown(impact)}; expected High, Medium, Low or Non-Economic", row)
+            values["importance"] = weight
+        name = names[row]
+        unplanned_at = at[row] if is_unscheduled(name) else None
+        entries.append(Entry(currencies[row], name, at[row], values, unplanned_at))
+    return entries
+
+
+def _schedule(columns: Mapping[str, Any]) -> list[Entry]:
+    """An entry without a time stands at the midnight in New York that begins its date.
+
+    If nobody scheduled it either, it was known at the midnight that ends the date.
+    """
+    dates, _ = Clock().read(columns["date"])
+    names, times = words(columns, "event", needed=True), words(columns, "time_et")
+    at = _new_york(dates, [time or "00:00" for time in times])
+    ends = _new_york(dates + _DAY, ["00:00"] * len(dates))
+    entries = []
+    for row, name in enumerate(names):
+        values = {"importance": 3.0} if f"USD {name}" in _MOVERS else {}
+        unplanned_at = at[row] if times[row] else ends[row]
+        entries.append(Entry("USD", name, at[row], values, unplanned_at if is_unscheduled(name) else None))
+    return entries
+
+
+def _new_york(dates: Moments, times: Sequence[str]) -> Moments:
+    stamps = [f"{str(date)[:10]} {time}" for date, time in zip(dates, times, strict=True)]
+    at, _ = Clock("America/New_York").read(pa.array(stamps, pa.string()), "date with its time")
+    return at

@@ -1,0 +1,78 @@
+"""Entries of a calendar, and the facts they were over time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+import numpy as np
+
+from ...types import Fact, Moment
+from .faults import Fault
+from .kinds import Kinds, own_name
+from .options import FileOptions
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An entry as the calendar shows it after all is known; ``values`` are its figures and importance."""
+
+    currency: str
+    name: str
+    at: Moment
+    values: Mapping[str, float] = field(default_factory=dict)
+    unplanned_at: Moment | None = None
+    """Where nobody scheduled the event, the moment it was known; else None."""
+
+    @property
+    def title(self) -> str:
+        return f"{self.currency} {self.name}"
+
+
+def point_in_time(entries: Sequence[Entry], options: FileOptions) -> Iterator[Fact]:
+    """Yield what was known of each entry, and when: its date, then the consensus, then the figures.
+
+    A calendar without history says neither when a date was set nor when the consensus formed, so both are
+    assumed a stated time ahead. Raises Fault where two rows contradict each other.
+    """
+    seen: dict[str, Entry] = {}
+    for row, (entry, kind) in enumerate(zip(entries, _kinds(entries, Kinds(options.kinds)), strict=True)):
+        event = f"{entry.currency}:{entry.name}:{entry.at.astype('datetime64[m]')}Z"
+        if seen.setdefault(event, entry) is not entry:
+            if seen[event] != entry:
+                raise Fault(f"{entry.title} stands there twice for {entry.at}, with different figures", row)
+            continue
+        for known_at, names in _versions(entry, options):
+            values = {name: entry.values[name] for name in names if name in entry.values}
+            yield Fact(kind, entry.at, known_at, values=values, event=event)
+
+
+def _versions(entry: Entry, options: FileOptions) -> Iterator[tuple[Moment, tuple[str, ...]]]:
+    """Yield when something about the entry became known, and which of its values."""
+
+    def ahead(lead: timedelta) -> Moment:
+        return entry.at - np.timedelta64(lead) if entry.unplanned_at is None else entry.unplanned_at
+
+    yield ahead(options.schedule_lead), ("importance",)
+    if "forecast" in entry.values:
+        yield ahead(options.consensus_lead), ("forecast",)
+    if "actual" in entry.values:
+        yield entry.at + np.timedelta64(options.release_lag), ("actual", "forecast", "previous")
+
+
+def _kinds(entries: Sequence[Entry], table: Kinds) -> Iterator[str]:
+    """Yield each entry's kind; of the entries that mean one release, only the first in rank has its kind."""
+    known = [(entry, table.known(entry.title)) for entry in entries]
+    first: dict[tuple[str, ...], int] = {}
+    for entry, found in known:
+        if found:
+            release = _release(entry, found[0])
+            first[release] = min(found[1], first.get(release, found[1]))
+    for entry, found in known:
+        counts = found and first[_release(entry, found[0])] == found[1]
+        yield found[0] if found and counts else own_name(entry.title)
+
+
+def _release(entry: Entry, kind: str) -> tuple[str, ...]:
+    return kind, entry.currency, str(entry.at)[:10]

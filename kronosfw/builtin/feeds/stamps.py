@@ -1,0 +1,182 @@
+"""Moments out of what a source writes: text in ISO 8601 or a format of its own, typed columns, epoch numbers."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from ...types import Moments
+from .faults import Fault, shown
+from .values import decoded, first_failing, floats, is_text, refuse_missing, trimmed
+
+Offsets = NDArray[np.int16]
+"""Offset of each stamp in minutes east of UTC; NAIVE where it has none."""
+
+NAIVE = np.iinfo(np.int16).max
+
+_ISO = r"^\d{4}-\d\d-\d\d([ T]\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d\d:?\d\d)?)?$"
+_ZONED = r"(Z|[+-]\d\d:?\d\d)$"
+_TIME_OF_DAY = re.compile(r"%[HIMSfpXcT]")
+_EPOCH = {"epoch_s": 1_000_000, "epoch_ms": 1_000}
+_FIRST, _LAST = np.datetime64("1900-01-01", "us"), np.datetime64("2201-01-01", "us")
+_DAY = np.timedelta64(1, "D")
+
+
+def label(offset: int) -> str:
+    """Return an offset as a stamp writes it, such as ``-05:00``, or ``naive``."""
+    if offset == NAIVE:
+        return "naive"
+    hours, minutes = divmod(abs(offset), 60)
+    return f"{'-' if offset < 0 else '+'}{hours:02d}:{minutes:02d}"
+
+
+class Clock:
+    """Reads the stamps of one source."""
+
+    def __init__(self, timezone: str = "UTC", time_format: str | None = None, *, daily: bool = False) -> None:
+        """``daily``: a midnight without an offset is a session's date, like a mere date, and not converted."""
+        self._zone = None if timezone == "UTC" else ZoneInfo(timezone)
+        self._format = time_format
+        self._daily = daily
+
+    def read(self, column: Any, what: str = "time") -> tuple[Moments, Offsets]:
+        """Return the moments in UTC and the offsets they were written with, ``[N]`` each.
+
+        Raises Fault at the first stamp that is missing, malformed, before 1900 or after 2200, or that the
+        zone's clock skips or shows twice.
+        """
+        column = decoded(column)
+        column = trimmed(column) if is_text(column) else column
+        refuse_missing(column, what)
+        time, offsets, date_only = self._parse(column, what)
+        if self._zone is not None:
+            local = (offsets == NAIVE) & ~date_only
+            if self._daily:
+                local &= time.astype("datetime64[D]") != time
+            rows = np.flatnonzero(local)
+            time[rows] = _to_utc(time[rows], self._zone, rows)
+        outside = np.flatnonzero((time < _FIRST) | (time >= _LAST))
+        if len(outside):
+            row = int(outside[0])
+            raise Fault(f"the {what} {shown(str(time[row]))} is not between the years 1900 and 2200", row)
+        return time, offsets
+
+    def _parse(self, column: Any, what: str) -> tuple[Moments, Offsets, NDArray[np.bool_]]:
+        kind = column.type
+        n = len(column)
+        no, yes = np.zeros(n, dtype=np.bool_), np.ones(n, dtype=np.bool_)
+        naive = np.full(n, NAIVE, dtype=np.int16)
+        if self._format in _EPOCH:
+            return _epoch(floats(column, what), _EPOCH[self._format], what), np.zeros(n, dtype=np.int16), no
+        if is_text(column):
+            if self._format is None:
+                return _iso(column, what)
+            return *_by_format(column, self._format, what), no if _TIME_OF_DAY.search(self._format) else yes
+        if pa.types.is_date(kind):
+            return _moments(pc.cast(column, pa.timestamp("us"))), naive, yes
+        if pa.types.is_timestamp(kind):
+            time = _moments(pc.cast(column, pa.timestamp("us", kind.tz), safe=False))
+            return time, naive if kind.tz is None else np.zeros(n, dtype=np.int16), no
+        raise Fault(
+            f"the {what} is of type {kind}; expected times (for numbers set `time_format: epoch_s` or epoch_ms)"
+        )
+
+
+def _moments(column: Any) -> Moments:
+    return np.array(column.to_numpy(zero_copy_only=False), dtype="datetime64[us]")
+
+
+def _iso(column: Any, what: str) -> tuple[Moments, Offsets, NDArray[np.bool_]]:
+    fits = pc.match_substring_regex(column, _ISO)
+    row = pc.index(fits, False).as_py()
+    if row >= 0:
+        raise Fault(
+            f"the {what} is {shown(column[row].as_py())}; expected ISO 8601 such as 2024-01-31, 2024-01-31 14:30 or "
+            "2024-01-31T14:30:00-05:00 (other formats: set `time_format`)",
+            row,
+        )
+    date_only = np.asarray(pc.equal(pc.binary_length(column), 10).to_numpy(zero_copy_only=False))
+    zoned = np.asarray(pc.match_substring_regex(column, _ZONED).to_numpy(zero_copy_only=False))
+    time = np.empty(len(column), dtype="datetime64[us]")
+    offsets = np.full(len(column), NAIVE, dtype=np.int16)
+    for rows, kind in (
+        (np.flatnonzero(~zoned), pa.timestamp("us")),
+        (np.flatnonzero(zoned), pa.timestamp("us", "UTC")),
+    ):
+        if len(rows):
+            time[rows] = _cast(
+                column if len(rows) == len(column) else column.take(pa.array(rows)), kind, rows, what
+            )
+    if zoned.any():
+        rows = np.flatnonzero(zoned)
+        suffixes = pc.replace_substring_regex(
+            column.take(pa.array(rows)), f"^.*?{_ZONED}", r"\1"
+        ).dictionary_encode()
+        minutes = np.array([_minutes(text) for text in suffixes.dictionary.to_pylist()], dtype=np.int16)
+        offsets[rows] = minutes[suffixes.indices.to_numpy()]
+    return time, offsets, date_only
+
+
+def _minutes(suffix: str) -> int:
+    if suffix == "Z":
+        return 0
+    digits = suffix[1:].replace(":", "")
+    return (-1 if suffix[0] == "-" else 1) * (int(digits[:2]) * 60 + int(digits[2:]))
+
+
+def _cast(texts: Any, kind: Any, rows: NDArray[np.intp], what: str) -> Moments:
+    def cast(part: Any) -> Any:
+        return pc.cast(part, kind)
+
+    try:
+        return _moments(cast(texts))
+    except pa.ArrowInvalid:
+        row = first_failing(texts, cast)
+        text = shown(texts[row].as_py())
+        raise Fault(f"the {what} is {text}, which is not on the calendar or the clock", int(rows[row])) from None
+
+
+def _by_format(column: Any, pattern: str, what: str) -> tuple[Moments, Offsets]:
+    encoded = column.dictionary_encode()
+    codes = encoded.indices.to_numpy()
+    time, offsets = [], []
+    for code, text in enumerate(encoded.dictionary.to_pylist()):
+        try:
+            stamp = datetime.strptime(text, pattern)
+            offset = stamp.utcoffset()
+            naive = stamp if offset is None else stamp.astimezone(UTC).replace(tzinfo=None)
+        except (ValueError, OverflowError):
+            row = int(np.argmax(codes == code))
+            raise Fault(f"the {what} is {shown(text)}; expected the format {pattern}", row) from None
+        time.append(np.datetime64(naive, "us"))
+        offsets.append(NAIVE if offset is None else round(offset.total_seconds() / 60))
+    return np.array(time, dtype="datetime64[us]")[codes], np.array(offsets, dtype=np.int16)[codes]
+
+
+def _epoch(numbers: NDArray[np.float64], unit: int, what: str) -> Moments:
+    wrong = np.flatnonzero(~(np.abs(numbers) * unit < 2.0**62))
+    if len(wrong):
+        row = int(wrong[0])
+        raise Fault(f"the {what} is {numbers[row]}; expected a number since 1970", row)
+    return np.rint(numbers * unit).astype(np.int64).view("datetime64[us]")
+
+
+def _to_utc(local: Moments, zone: ZoneInfo, rows: NDArray[np.intp]) -> Moments:
+    index = pd.DatetimeIndex(local).tz_localize(zone, ambiguous="NaT", nonexistent="NaT").tz_convert(None)
+    wrong = np.flatnonzero(index.isna())
+    if len(wrong):
+        stamp = str(local[wrong[0]]).removesuffix(".000000")
+        raise Fault(
+            f"{stamp} is skipped or comes twice in {zone.key}, where the clock changes; "
+            "write the times with their UTC offset, or in UTC",
+            int(rows[wrong[0]]),
+        )
+    return index.to_numpy().astype("datetime64[us]")

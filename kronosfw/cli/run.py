@@ -1,0 +1,51 @@
+"""``kronosfw run``."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from pathlib import Path
+
+import click
+
+from .options import AsOf, Symbols, config_file, json_output, store_url, with_store
+
+
+@click.command("run")
+@config_file
+@click.option("--as-of", type=AsOf(), help="Forecast as of a past moment: latest, now, a date or a moment in UTC.")
+@click.option("--symbols", type=Symbols(), help="Forecast only these symbols.")
+@store_url
+@json_output
+def command(
+    file: Path,
+    as_of: datetime | str | None,
+    symbols: tuple[str, ...] | None,
+    store: str | None,
+    as_json: bool,
+) -> int:
+    """Forecast every symbol of a configuration and store the results.
+
+    Exit codes: 0 done; 2 usage or configuration; 3 done, but some symbols or models failed; 5 the data failed
+    its checks, nothing written; 6 the store stayed down, results spooled; 75 stopped on a signal.
+    """
+    from .. import report
+    from ..loading import load
+    from ..pipeline import run
+    from .progress import progress
+
+    config, plugins = load(file)
+    config = with_store(config, store)
+    with progress() as show:
+        result = run(config, plugins, as_of=as_of, symbols=symbols, progress=show)
+    if as_json:
+        click.echo(json.dumps(report.run_as_json(result), indent=2))
+    else:
+        report.print_run(result, config)
+    if result.spooled:
+        click.echo(
+            f"the store is down: {result.trouble}\nThe results wait in {result.spooled}; when it is back: "
+            f"kronosfw store replay {file} {result.spooled}",
+            err=True,
+        )
+    return result.exit_code

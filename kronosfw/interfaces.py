@@ -1,0 +1,245 @@
+"""What a plugin provides: six kinds of component, each a protocol and the options that build it.
+
+A component is chosen in the configuration by its ``type``; its options are a pydantic model, and ``build()``
+turns them into the working object. Import what is heavy inside ``build()``, never at the top of the module
+that holds the options: listing plugins must stay cheap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+from pydantic import BaseModel, ConfigDict, Field
+
+if TYPE_CHECKING:
+    from datetime import datetime
+    from pathlib import Path
+
+    import numpy as np
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from .types import (
+        Bars,
+        Checkpoint,
+        Example,
+        Fact,
+        Forecast,
+        Moment,
+        Snapshot,
+        Span,
+        Times,
+        Verdict,
+        Window,
+    )
+
+
+class Feed(Protocol):
+    """A source of bars and dated facts."""
+
+    def bars(self, symbols: Sequence[str], freq: str, span: Span) -> Iterator[tuple[str, pd.DataFrame]]:
+        """Yield ``(symbol, frame)`` once for each symbol asked for.
+
+        A frame has a column ``time`` (``datetime64[us, UTC]``, the bar's open; for daily bars midnight UTC of
+        the session's date will do), float64 columns ``open, high, low, close``, and where the source has them
+        ``volume`` and ``amount``. Rows stand as the source has them: the host sorts, checks and repairs.
+        ``frame.attrs["offsets"]`` may list the UTC offsets that the source mixed.
+        Raise SymbolError for a symbol that cannot be read, ConfigError if none ever can.
+        """
+        ...
+
+    def facts(self, symbols: Sequence[str], span: Span) -> Iterator[Fact]:
+        """Yield the facts scheduled within the span that concern the symbols, in any order."""
+        ...
+
+
+class EventEncoder(Protocol):
+    """Turns facts and leaders into covariate channels."""
+
+    names: tuple[str, ...]
+    known_ahead: tuple[bool, ...]
+    """For each channel, whether the future is known at the cutoff. The host masks the others' future rows."""
+    leaders: tuple[str, ...]
+    """Symbols whose bars the encoder wants to see."""
+
+    def encode(
+        self, facts: Sequence[Fact], leaders: Mapping[str, Bars], times: Times, cutoff: Moment
+    ) -> NDArray[np.float32]:
+        """Return ``[T+H, E]`` for the bars in ``times``, NaN where nothing is known.
+
+        The row of a bar may use what was known when that bar was complete, and nothing known after the cutoff.
+        The host passes facts sorted by ``known_at`` and leaders' bars, both already cut at the cutoff.
+        """
+        ...
+
+
+class Forecaster(Protocol):
+    """A model that forecasts windows.
+
+    A forecaster whose weights can be switched also has
+    ``with_checkpoint(path: Path | None) -> Forecaster``: cheap, sharing the base weights; None is the base.
+    """
+
+    max_context: int | None
+    """Most bars of context it can use; the host hands it no more. None means any number."""
+
+    def forecast(self, windows: Sequence[Window], levels: Sequence[float]) -> list[Forecast]:
+        """Return one forecast for each window, in order. A window's forecast depends on that window alone.
+
+        If the call raises, the host halves the batch until the failing window stands alone.
+        """
+        ...
+
+
+class Trainer(Protocol):
+    """Makes checkpoints. A generator: the host owns the loop and may stop after any snapshot."""
+
+    def train(
+        self, train: Sequence[Example], validation: Sequence[Example], start: Path | None, out: Path
+    ) -> Iterator[Snapshot]:
+        """Train from the weights in ``start`` (None for the base), writing each snapshot below ``out``."""
+        ...
+
+
+class Ensembler(Protocol):
+    """Combines the members' forecasts of one symbol."""
+
+    learns: bool
+    """Whether ``fit`` does anything; the host gathers the past only for those that learn."""
+
+    def member_levels(self, levels: Sequence[float]) -> Sequence[float]:
+        """Return the quantile levels it needs from the members to give ``levels``, a superset of them."""
+        ...
+
+    def fit(self, past: pd.DataFrame) -> None:
+        """Learn from scored predictions realised by the cutoff: the columns of both result tables, joined."""
+        ...
+
+    def combine(self, window: Window, members: Sequence[Forecast], levels: Sequence[float]) -> Forecast:
+        """Return one forecast at ``levels`` from at least one member; members that failed are missing."""
+        ...
+
+
+class CheckpointPolicy(Protocol):
+    """Decides which checkpoint serves, which is admitted, which is kept and when to train."""
+
+    def select(self, asset_class: str, checkpoints: Sequence[Checkpoint]) -> Checkpoint | None:
+        """Return what to serve for the asset class; None for the forecaster's own base weights."""
+        ...
+
+    def admit(
+        self,
+        candidate: Checkpoint,
+        incumbent: Checkpoint | None,
+        base: Checkpoint | None,
+        scores: pd.DataFrame,
+    ) -> Verdict:
+        """Judge a candidate. ``scores`` has a row for each origin and symbol, with columns ``version``,
+        ``symbol``, ``as_of``, ``step``, ``crps``, ``abs_error``, ``covered`` and ``event_active``."""
+        ...
+
+    def expire(self, checkpoints: Sequence[Checkpoint]) -> list[Checkpoint]:
+        """Return those to delete; never the pooled base."""
+        ...
+
+    def due(self, history: Sequence[datetime], now: datetime) -> bool:
+        """Tell whether a training is due, from the moments (UTC) of the past successful ones."""
+        ...
+
+
+class Weights(BaseModel):
+    """What a user has to know about a model's weights before trusting a score."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    licence: str
+    trained_until: str = "undisclosed"
+    """Last date of the training data; a score before it is no evidence."""
+    max_context: int | None = None
+    max_horizon: int | None = None
+
+
+class Component(BaseModel):
+    """Options of a component. Subclasses name themselves: ``type: Literal["name"] = "name"``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    type: str
+
+    def build(self) -> Any:
+        """Return the working component; the only place for a heavy import."""
+        raise NotImplementedError
+
+
+class FeedConfig(Component):
+    """Options of a feed."""
+
+    def build(self) -> Feed:
+        raise NotImplementedError
+
+
+class EncoderConfig(Component):
+    """Options of an event encoder."""
+
+    def build(self) -> EventEncoder:
+        raise NotImplementedError
+
+
+class ForecasterConfig(Component):
+    """Options of a forecaster."""
+
+    weights: ClassVar[Weights | None] = None
+    """Licence and training cut-off, for models that come with weights."""
+
+    name: str | None = Field(
+        None,
+        min_length=1,
+        max_length=80,
+        description="Name in tables and reports; the type unless given. Needed where a type is used twice.",
+    )
+    context: int | None = Field(
+        None, ge=2, description="Bars of context for this model; the file's `context` unless given."
+    )
+
+    def build(self) -> Forecaster:
+        raise NotImplementedError
+
+
+class TrainerConfig(Component):
+    """Options of a trainer."""
+
+    def build(self) -> Trainer:
+        raise NotImplementedError
+
+
+class EnsemblerConfig(Component):
+    """Options of an ensembler."""
+
+    name: str = Field("ensemble", min_length=1, max_length=80, description="Name in tables and reports.")
+
+    def build(self) -> Ensembler:
+        raise NotImplementedError
+
+
+class CheckpointPolicyConfig(Component):
+    """Options of a checkpoint policy."""
+
+    def build(self) -> CheckpointPolicy:
+        raise NotImplementedError
+
+
+KINDS: Mapping[str, type[Component]] = {
+    "feed": FeedConfig,
+    "encoder": EncoderConfig,
+    "forecaster": ForecasterConfig,
+    "trainer": TrainerConfig,
+    "ensembler": EnsemblerConfig,
+    "checkpoint_policy": CheckpointPolicyConfig,
+}
+"""The six kinds of component and the base class of their options."""
+
+
+def type_name(config: type[Component]) -> str:
+    """Return the name by which the configuration chooses a component class."""
+    return str(config.model_fields["type"].default)

@@ -1,0 +1,50 @@
+"""Isolation: what fails is set apart, the rest goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from .errors import ConfigError, Interrupted
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+NEVER_ISOLATED = (ConfigError, Interrupted)
+"""Errors that concern the whole run, whatever the item at hand."""
+
+
+def isolate(
+    items: Sequence[Item], call: Callable[[Sequence[Item]], Sequence[Result]]
+) -> tuple[dict[int, Result], dict[int, BaseException]]:
+    """Call with all items at once, halving where it raises until each failing item stands alone.
+
+    Returns results and errors by the item's position. ``call`` must return one result for each item.
+    """
+    results: dict[int, Result] = {}
+    errors: dict[int, BaseException] = {}
+    todo = [(0, len(items))] if items else []
+    while todo:
+        start, end = todo.pop()
+        try:
+            found = call(items[start:end])
+            if len(found) != end - start:
+                raise ValueError(f"{len(found)} results for {end - start} items")
+        except NEVER_ISOLATED:
+            raise
+        except (Exception, SystemExit) as error:
+            if end - start == 1:
+                errors[start] = error
+            else:
+                middle = (start + end) // 2
+                todo += [(middle, end), (start, middle)]
+        else:
+            results.update(enumerate(found, start))
+    return results, errors
+
+
+def reason(error: BaseException) -> str:
+    """Return an error as one line: a message meant for the user as it is, others with their type."""
+    text = " ".join(str(error).split()) or "no message"
+    expected = type(error) is ValueError or type(error).__module__.startswith("kronosfw.")
+    return text if expected else f"{type(error).__name__}: {text}"

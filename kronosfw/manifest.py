@@ -1,0 +1,62 @@
+"""The manifest: all that a run's numbers depend on. The same manifest gives the same numbers."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from typing import Any
+
+from . import __version__
+from .config import Config
+from .plugins import Plugins
+from .types import Moment, Window
+
+
+def manifest(
+    config: Config, plugins: Plugins, cutoff: Moment, windows: Sequence[Window], models: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the manifest as plain values; secrets are masked."""
+    libraries = {name: version(name) for name in ("numpy", "pandas", "scipy")}
+    return {
+        "config": config.model_dump(mode="json", exclude={"plugins", "batch"}),
+        "symbols": [w.symbol for w in windows],
+        "cutoff": f"{cutoff}Z",
+        "data": fingerprint(windows),
+        "models": dict(models),
+        "versions": {
+            "kronosfw": __version__,
+            "python": platform.python_version(),
+            **libraries,
+            **plugins.versions(),
+        },
+    }
+
+
+def run_id(content: Mapping[str, Any]) -> str:
+    """Return the identity of a run: a digest of its manifest."""
+    return digest(content, 16)
+
+
+def digest(content: Any, length: int = 8) -> str:
+    """Return the first hexadecimal digits of the SHA-256 of plain values."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:length]
+
+
+def fingerprint(windows: Sequence[Window]) -> str:
+    """Return a digest of everything the forecasters see."""
+    hasher = hashlib.sha256()
+    for window in windows:
+        covariates = window.covariates
+        head = (window.symbol, window.bars.columns, window.asset_class, covariates and covariates.names)
+        hasher.update(repr(head).encode())
+        arrays = [*_arrays(window), *((covariates.values, covariates.mask) if covariates else ())]
+        for array in arrays:
+            hasher.update(array.tobytes())
+    return hasher.hexdigest()
+
+
+def _arrays(window: Window) -> tuple[Any, ...]:
+    return (window.bars.times.time, window.bars.times.available_at, window.bars.values, window.future.time)

@@ -1,0 +1,129 @@
+"""The members of a run: forecasters built, given the weights that serve, and run batch by batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from .checkpoints import discover
+from .config import Config
+from .interfaces import CheckpointPolicy, Component, Forecaster, ForecasterConfig, type_name
+from .isolation import NEVER_ISOLATED, isolate, reason
+from .manifest import digest
+from .plugins import Plugins
+from .reading import Failure, Progress
+from .types import Checkpoint, Forecast, Window
+
+
+def options_version(component: Component, plugins: Plugins) -> str:
+    """Return the release that provides a component and a digest of its options: equal means the same model."""
+    options = component.model_dump(mode="json", exclude={"name"})
+    return f"{plugins.release(type(component))}+{digest(options)}"
+
+
+@dataclass(frozen=True)
+class Member:
+    """A forecaster of the run, with the checkpoint that serves each asset class."""
+
+    name: str
+    forecaster: Forecaster
+    options: str
+    """Release and options, without the weights."""
+    context: int
+    """Bars of context it is given at most."""
+    checkpoints: dict[str, Checkpoint | None] = field(default_factory=dict)
+
+    def version(self, asset_class: str) -> str:
+        """Return release, options and checkpoint: what has to be equal for the numbers to be."""
+        checkpoint = self.checkpoints.get(asset_class)
+        return self.options if checkpoint is None else f"{self.options}@{checkpoint.version}"
+
+
+def build_members(config: Config, plugins: Plugins) -> tuple[list[Member], list[Failure]]:
+    """Build every forecaster; one that cannot be built is set apart. Raises ConfigError for a user's mistake."""
+    policy = config.checkpoints.build() if config.checkpoints else None
+    found = discover(config.checkpoint_root) if config.checkpoint_root else []
+    members, failures = [], []
+    for options in config.forecasters:
+        name = options.name or options.type
+        try:
+            members.append(_member(name, options, config, plugins, policy, found))
+        except NEVER_ISOLATED:
+            raise
+        except (Exception, SystemExit) as error:
+            failures.append(Failure("", "model", reason(error), name))
+    return members, failures
+
+
+def _member(
+    name: str,
+    options: ForecasterConfig,
+    config: Config,
+    plugins: Plugins,
+    policy: CheckpointPolicy | None,
+    found: Sequence[Checkpoint],
+) -> Member:
+    forecaster = options.build()
+    context = options.context or config.context
+    if forecaster.max_context is not None:
+        context = min(context, forecaster.max_context)
+    serving: dict[str, Checkpoint | None] = {}
+    if policy is not None and hasattr(forecaster, "with_checkpoint"):
+        mine = [c for c in found if c.forecaster == type_name(type(options))]
+        classes = {instrument.asset_class for instrument in config.universe.values()}
+        serving = {name: policy.select(name, mine) for name in sorted(classes)}
+    return Member(name, forecaster, options_version(options, plugins), context, serving)
+
+
+def run_member(
+    member: Member, windows: Sequence[Window], levels: Sequence[float], batch: int, progress: Progress
+) -> tuple[list[Forecast], list[Failure]]:
+    """Forecast the windows in batches, grouped by checkpoint; windows that fail are set apart."""
+    forecasts: list[Forecast] = []
+    failures: list[Failure] = []
+    groups: dict[str, list[Window]] = {}
+    for window in windows:
+        groups.setdefault(member.version(window.asset_class), []).append(window)
+    done = 0
+    for group in groups.values():
+        try:
+            forecaster = _with_weights(member, group[0].asset_class)
+        except NEVER_ISOLATED:
+            raise
+        except (Exception, SystemExit) as error:
+            failures += [Failure(w.symbol, "model", reason(error), member.name) for w in group]
+            continue
+        for start in range(0, len(group), batch):
+            chunk = [w.last(member.context) for w in group[start : start + batch]]
+
+            def call(part: Sequence[Window], forecaster: Forecaster = forecaster) -> list[Forecast]:
+                found = forecaster.forecast(part, levels)
+                if len(found) != len(part):
+                    raise ValueError(f"returned {len(found)} forecasts for {len(part)} windows")
+                return [_checked(f, w, levels, member.name) for f, w in zip(found, part, strict=True)]
+
+            results, errors = isolate(chunk, call)
+            forecasts += [results[i] for i in sorted(results)]
+            failures += [Failure(chunk[i].symbol, "model", reason(errors[i]), member.name) for i in sorted(errors)]
+            done += len(chunk)
+            progress(member.name, done, len(windows))
+    return forecasts, failures
+
+
+def _with_weights(member: Member, asset_class: str) -> Forecaster:
+    checkpoint = member.checkpoints.get(asset_class)
+    if checkpoint is None:
+        return member.forecaster
+    switched: Forecaster = member.forecaster.with_checkpoint(checkpoint.path)  # type: ignore[attr-defined]
+    return switched
+
+
+def _checked(forecast: Forecast, window: Window, levels: Sequence[float], name: str) -> Forecast:
+    """Refuse a forecast that is not of this window at these levels."""
+    if forecast.symbol != window.symbol or not np.array_equal(forecast.time, window.future.time):
+        raise ValueError("returned a forecast of another window")
+    if forecast.levels != tuple(levels) or "close" not in forecast.columns:
+        raise ValueError("returned other quantile levels than asked for, or none of the close")
+    return replace(forecast, model=name)

@@ -1,0 +1,43 @@
+"""Types for component options: paths and database URLs as a configuration file means them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, SecretStr, ValidationInfo
+
+from . import freq as _freq
+
+
+def _folder(info: ValidationInfo) -> Path:
+    """Return the folder of the configuration file, or the current one where there is no file."""
+    context: dict[str, Any] = info.context or {}
+    return Path(context.get("folder", "."))
+
+
+def _locate(path: Path, info: ValidationInfo) -> Path:
+    return _folder(info) / path.expanduser()
+
+
+_SQLITE = "sqlite:///"
+
+
+def _locate_url(url: SecretStr, info: ValidationInfo) -> SecretStr:
+    text = url.get_secret_value()
+    if "://" not in text:
+        raise ValueError("expected a SQLAlchemy URL such as sqlite:///kronosfw.db or postgresql+psycopg://…")
+    path = text.removeprefix(_SQLITE)
+    if path == text or not path or path.startswith((":", "/", "file:")):
+        return url
+    return SecretStr(_SQLITE + str(_folder(info).absolute() / path))
+
+
+LocalPath = Annotated[Path, AfterValidator(_locate)]
+"""A path; a relative one is meant from the folder of the configuration file."""
+
+DatabaseUrl = Annotated[SecretStr, AfterValidator(_locate_url)]
+"""A SQLAlchemy URL, never shown; the file of a relative SQLite URL is meant as LocalPath is."""
+
+Freq = Annotated[str, AfterValidator(_freq.normalise)]
+"""A bar length: ``1d``, or minutes or hours that divide a day."""

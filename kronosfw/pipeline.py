@@ -1,0 +1,288 @@
+"""The run: feed → windows → encoders → forecasters → ensembler → store → report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from .checks import DataReport
+from .config import Config
+from .errors import DONE, PARTIAL, ConfigError, DataError, StoreError
+from .interfaces import Ensembler
+from .isolation import isolate, reason
+from .manifest import digest, manifest, run_id
+from .members import Member, build_members, options_version, run_member
+from .plugins import Plugins
+from .reading import Failure, Market, Progress, read
+from .rows import as_datetime, prediction_rows
+from .store import Store, spool
+from .types import Forecast, Moment, Window
+from .windows import Cutter
+
+
+@dataclass(frozen=True)
+class Run:
+    """What was asked for; observers get it."""
+
+    config: Config
+    symbols: tuple[str, ...]
+    as_of: datetime | str
+    started_at: datetime
+
+
+@dataclass
+class RunReport:
+    """What came of a run."""
+
+    run_id: str
+    cutoff: Moment
+    symbols: tuple[str, ...]
+    """The symbols asked for."""
+    forecasts: list[Forecast]
+    """Members' and ensemble's, by symbol in the order asked for."""
+    windows: Mapping[str, Window]
+    data: Mapping[str, DataReport]
+    failures: list[Failure]
+    store: str = ""
+    """Where the results are, without its password."""
+    stored: int = 0
+    """Rows that the run added or changed in the store."""
+    spooled: str = ""
+    """The file that holds the results where the store stayed down."""
+    trouble: str = ""
+    """Why the store could not be used."""
+    seconds: float = 0.0
+
+    @property
+    def exit_code(self) -> int:
+        """The exit code that the run ends with."""
+        if self.spooled:
+            return StoreError.exit_code
+        return PARTIAL if self.failures else DONE
+
+    @property
+    def served(self) -> tuple[str, ...]:
+        """The symbols that have a forecast."""
+        have = {f.symbol for f in self.forecasts}
+        return tuple(s for s in self.symbols if s in have)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what went wrong and what was found in the data, as plain values."""
+        return {
+            "symbols": len(self.symbols),
+            "served": len(self.served),
+            "failures": [asdict(f) for f in self.failures],
+            "data": [r.as_json() for r in self.data.values() if r.findings],
+        }
+
+
+def silent(stage: str, done: int, total: int) -> None:
+    """Show no progress."""
+
+
+def run(
+    config: Config,
+    plugins: Plugins,
+    *,
+    as_of: datetime | str | None = None,
+    symbols: Sequence[str] | None = None,
+    progress: Progress = silent,
+) -> RunReport:
+    """Forecast the symbols as of a cutoff and store the results.
+
+    Raises ConfigError for a user's mistake, DataError where fewer than ``min_symbols`` of the symbols could be
+    forecast (nothing is written then), StoreError where the store cannot be used and Interrupted if
+    ``progress`` does. Running again with the same inputs changes nothing.
+    """
+    subject = Run(config, _chosen(config, symbols), as_of or config.as_of, datetime.now(UTC))
+    plugins.notify("before_run", run=subject)
+    try:
+        report = _run(subject, plugins, progress)
+    except BaseException as error:
+        plugins.notify("on_run_error", run=subject, error=error)
+        raise
+    plugins.notify("after_run", run=subject, report=report)
+    return report
+
+
+def _chosen(config: Config, symbols: Sequence[str] | None) -> tuple[str, ...]:
+    unknown = [s for s in symbols or () if s not in config.universe]
+    if unknown:
+        raise ConfigError(f"{', '.join(unknown)}: not in the universe of the configuration")
+    chosen = tuple(dict.fromkeys(symbols)) if symbols else config.forecast_symbols
+    if not chosen:
+        raise ConfigError("every symbol of the universe has `forecast: false`; there is nothing to forecast")
+    return chosen
+
+
+def _run(subject: Run, plugins: Plugins, progress: Progress) -> RunReport:
+    config = subject.config
+    store, trouble = _open(config)
+    members, failures = build_members(config, plugins)
+    ensembler = config.ensembler.build() if config.ensembler else None
+    levels = tuple(ensembler.member_levels(config.quantiles)) if ensembler else config.quantiles
+
+    market, windows, failed = _cut(subject, members, progress)
+    failures += failed
+    forecasts: list[Forecast] = []
+    for member in members:
+        found, failed = run_member(member, list(windows.values()), levels, config.batch, progress)
+        forecasts += found
+        failures += failed
+    if ensembler and config.ensembler:
+        if ensembler.learns and store:
+            ensembler.fit(store.past(as_datetime(market.cutoff)))
+        found, failed = _combine(config.ensembler.name, ensembler, windows, forecasts, config.quantiles)
+        forecasts += found
+        failures += failed
+
+    versions = _versions(members, config, plugins)
+    content = manifest(config, plugins, market.cutoff, list(windows.values()), versions)
+    place = {symbol: i for i, symbol in enumerate(subject.symbols)}
+    report = RunReport(
+        run_id=run_id(content),
+        cutoff=market.cutoff,
+        symbols=subject.symbols,
+        forecasts=sorted((f.only(config.quantiles) for f in forecasts), key=lambda f: place[f.symbol]),
+        windows=windows,
+        data=market.reports,
+        failures=failures,
+    )
+    _enough(report, config.min_symbols)
+    for forecast in report.forecasts:
+        plugins.notify("after_forecast", run=subject, forecast=forecast)
+    progress("storing", 0, 1)
+    _keep(report, subject, content, versions, store, trouble)
+    report.seconds = (datetime.now(UTC) - subject.started_at).total_seconds()
+    return report
+
+
+def _open(config: Config) -> tuple[Store | None, str]:
+    """Open the store; where it is down the run goes on, and its results are spooled."""
+    try:
+        return Store(config.store.get_secret_value()), ""
+    except StoreError as error:
+        return None, str(error)
+
+
+def _cut(
+    subject: Run, members: Sequence[Member], progress: Progress
+) -> tuple[Market, dict[str, Window], list[Failure]]:
+    """Read the market and cut each symbol's window; symbols that fail are set apart."""
+    config = subject.config
+    encoders = [options.build() for options in config.encoders]
+    leaders = sorted({name for encoder in encoders for name in encoder.leaders})
+    absent = [name for name in leaders if name not in config.universe]
+    if absent:
+        raise ConfigError(
+            f"the encoders need {', '.join(absent)}: add it to the universe, "
+            "with `forecast: false` where it is only read"
+        )
+    context = max((m.context for m in members), default=config.context)
+    symbols = list(dict.fromkeys([*subject.symbols, *leaders]))
+    market = read(config, symbols, subject.as_of, progress, last=context)
+    market.require_history()
+    market.require_any()
+    cutter = Cutter(
+        freq=config.freq,
+        context=context,
+        horizon=config.horizon,
+        seed=config.seed,
+        encoders=encoders,
+        facts=market.facts,
+        leaders={name: market.bars[name] for name in leaders if name in market.bars},
+    )
+    ready = [s for s in subject.symbols if s in market.bars]
+
+    def cut(chunk: Sequence[str]) -> list[Window]:
+        return [
+            cutter.window(
+                market.bars[s],
+                market.cutoff,
+                asset_class=config.universe[s].asset_class,
+                market=config.universe[s].market,
+            )
+            for s in chunk
+        ]
+
+    windows, errors = isolate(ready, cut)
+    failures = market.failures + [Failure(ready[i], "window", reason(errors[i])) for i in sorted(errors)]
+    return market, {ready[i]: windows[i] for i in sorted(windows)}, failures
+
+
+def _combine(
+    name: str,
+    ensembler: Ensembler,
+    windows: Mapping[str, Window],
+    forecasts: Sequence[Forecast],
+    levels: Sequence[float],
+) -> tuple[list[Forecast], list[Failure]]:
+    """Combine the members of each symbol that has any."""
+    by_symbol: dict[str, list[Forecast]] = {}
+    for forecast in forecasts:
+        by_symbol.setdefault(forecast.symbol, []).append(forecast)
+    symbols = list(by_symbol)
+
+    def combine(chunk: Sequence[str]) -> list[Forecast]:
+        return [replace(ensembler.combine(windows[s], by_symbol[s], levels), model=name) for s in chunk]
+
+    combined, errors = isolate(symbols, combine)
+    failures = [Failure(symbols[i], "ensemble", reason(errors[i]), name) for i in sorted(errors)]
+    return [combined[i] for i in sorted(combined)], failures
+
+
+def _versions(members: Sequence[Member], config: Config, plugins: Plugins) -> dict[str, dict[str, str]]:
+    """Return model → asset class → version, for members and ensemble."""
+    classes = sorted({instrument.asset_class for instrument in config.universe.values()})
+    versions = {m.name: {c: m.version(c) for c in classes} for m in members}
+    if config.ensembler:
+        own = options_version(config.ensembler, plugins)
+        versions[config.ensembler.name] = {c: f"{own}.{digest([v[c] for v in versions.values()])}" for c in classes}
+    return versions
+
+
+def _enough(report: RunReport, share: float) -> None:
+    if len(report.served) < max(share * len(report.symbols), 1):
+        lines = "\n  ".join(
+            dict.fromkeys(f"{f.model + ': ' if f.model else ''}{f.reason}" for f in report.failures)
+        )
+        raise DataError(
+            f"{len(report.served)} of {len(report.symbols)} symbols could be forecast, "
+            f"min_symbols is {share:g}; nothing was written\n  {lines}"
+        )
+
+
+def _keep(
+    report: RunReport,
+    subject: Run,
+    content: Mapping[str, Any],
+    versions: Mapping[str, Mapping[str, str]],
+    store: Store | None,
+    trouble: str,
+) -> None:
+    """Store the results, or spool them for replay where the store is down."""
+    row = {
+        "id": report.run_id,
+        "started_at": subject.started_at,
+        "finished_at": datetime.now(UTC),
+        "state": "partial" if report.failures else "done",
+        "manifest": content,
+        "report": report.as_json(),
+    }
+    rows = [
+        prediction
+        for f in report.forecasts
+        for window in (report.windows[f.symbol],)
+        for prediction in prediction_rows(f, window, versions[f.model][window.asset_class])
+    ]
+    if store is not None:
+        try:
+            report.stored = store.record(row, rows)
+            report.store = store.display_url
+            return
+        except StoreError as error:
+            trouble = str(error)
+    report.trouble = trouble
+    report.spooled = str(spool(subject.config.spool, row, rows))

@@ -1,0 +1,198 @@
+"""What a person or a program is shown of a run and of scores."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from .freq import is_daily
+from .rows import ENVELOPE, as_datetime
+from .types import Forecast, Window
+
+if TYPE_CHECKING:
+    from .config import Config
+    from .pipeline import RunReport
+    from .scoring import ScoreReport
+
+_FIGURES = 70
+"""Columns of the terminal that the figures beside a bar need."""
+_MOST = 30
+
+
+def print_run(report: RunReport, config: Config, console: Console | None = None) -> None:
+    """Print the forecasts as a table, then what was found in the data, what failed and where the results are."""
+    console = console or Console(soft_wrap=False)
+    shown = [f for f in report.forecasts if f.model == config.model_names[-1]]
+    console.print(
+        f"[bold]{len(report.served)}[/] of {len(report.symbols)} symbols, {config.horizon} bars of {config.freq} "
+        f"ahead, as of [bold]{_minute(report.cutoff)} UTC[/], model [bold]{escape(config.model_names[-1])}[/]\n",
+        highlight=False,
+    )
+    if shown:
+        console.print(_envelopes(shown[:_MOST], report.windows, console.width))
+    if len(shown) > _MOST:
+        console.print(f"… and {len(shown) - _MOST} more symbols in the store")
+    _print_findings(report, console)
+    _print_failures(report, console)
+    if report.store:
+        rows, models = len(report.forecasts) * config.horizon, ", ".join(config.model_names)
+        console.print(
+            f"\n{rows} predictions of {escape(models)} in [bold]{escape(report.store)}[/]: "
+            f"{report.stored} new or changed (run {report.run_id}, {report.seconds:.1f} s)",
+            soft_wrap=True,
+            highlight=False,
+        )
+
+
+def run_as_json(report: RunReport) -> dict[str, Any]:
+    """Return a run's results as plain values."""
+    return {
+        "run_id": report.run_id,
+        "cutoff": as_datetime(report.cutoff).isoformat(),
+        "store": report.store,
+        "stored": report.stored,
+        "spooled": report.spooled or None,
+        "exit_code": report.exit_code,
+        "forecasts": [_forecast_as_json(f, report.windows[f.symbol]) for f in report.forecasts],
+        "failures": [asdict(f) for f in report.failures],
+        "data": [r.as_json() for r in report.data.values()],
+    }
+
+
+def print_scores(report: ScoreReport, console: Console | None = None) -> None:
+    """Print scores by model, and what could not be scored."""
+    console = console or Console(soft_wrap=False)
+    if report.models:
+        table = Table(box=box.SIMPLE_HEAD, title=f"{report.scored} predictions scored", title_justify="left")
+        for name in ("model", "n", "coverage of 80 %", "pinball", "CRPS", "direction"):
+            table.add_column(name, justify="left" if name == "model" else "right")
+        for m in report.models:
+            direction = "–" if m.direction is None else f"{m.direction:.1%}"
+            table.add_row(m.model, str(m.n), f"{m.coverage:.1%}", f"{m.pinball:.4%}", f"{m.crps:.4%}", direction)
+        console.print(table)
+        console.print(
+            "[dim]pinball and CRPS relative to the last close; compare models on the same symbols only[/]"
+        )
+    else:
+        console.print("Nothing to score: no stored prediction's target bar is complete and unscored.")
+    if report.waiting:
+        console.print(f"{report.waiting} predictions wait: the feed has no bar for their target yet")
+    _print_failures(report, console)
+
+
+def scores_as_json(report: ScoreReport) -> dict[str, Any]:
+    """Return what a scoring did as plain values."""
+    return {
+        "scored": report.scored,
+        "waiting": report.waiting,
+        "models": [asdict(m) for m in report.models],
+        "failures": [asdict(f) for f in report.failures],
+    }
+
+
+def _envelopes(forecasts: Sequence[Forecast], windows: Mapping[str, Window], width: int) -> Table:
+    """Return a table with each symbol's envelope at the last step, drawn on one scale."""
+    size = min(max(width - _FIGURES, 15), 41) // 2 * 2 + 1
+    last = {f.symbol: float(windows[f.symbol].bars.close[-1]) for f in forecasts}
+    ends = {f.symbol: f.at(ENVELOPE)[-1] for f in forecasts}
+    scale = max(float(np.abs(ends[s] / last[s] - 1).max()) for s in ends) or 1.0
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 0, 0, 1))
+    for name in ("symbol", "close", "target", "p10", "p50", "p90", "width"):
+        table.add_column(name, justify="left" if name in ("symbol", "target") else "right", no_wrap=True)
+    left, right = f"−{scale:.1%}", f"+{scale:.1%}"
+    table.add_column(left + right.rjust(size - len(left)), no_wrap=True)
+    for f in forecasts:
+        window, close = windows[f.symbol], last[f.symbol]
+        low, mid, high = ends[f.symbol]
+        table.add_row(
+            f"[bold]{escape(f.symbol)}[/]",
+            _price(close, close),
+            _target(window),
+            *(_price(value, close) for value in (low, mid, high)),
+            f"{(high - low) / close:.1%}",
+            _bar(*((value / close - 1) / scale for value in (low, mid, high)), size),
+        )
+    return table
+
+
+def _bar(low: float, mid: float, high: float, size: int) -> Text:
+    """Draw p10 to p90 as a line with p50 on it; −1 to 1 is the whole width, the last close its middle."""
+    half = size // 2
+    left, dot, right = (half + round(max(min(x, 1.0), -1.0) * half) for x in (low, mid, high))
+    cells = ["━" if left <= i <= right else " " for i in range(size)]
+    cells[half] = "┿" if left <= half <= right else "│"
+    cells[dot] = "●"
+    return Text("".join(cells), style="cyan")
+
+
+def _print_findings(report: RunReport, console: Console) -> None:
+    findings = [(r.symbol, f) for r in report.data.values() for f in r.findings if f.action != "refused"]
+    if not findings:
+        return
+    table = Table(box=box.SIMPLE_HEAD, title="Data", title_justify="left", pad_edge=False)
+    for name in ("symbol", "check", "rows", "done", "detail"):
+        table.add_column(name, justify="right" if name == "rows" else "left")
+    for symbol, f in findings[:_MOST]:
+        table.add_row(escape(symbol), f.check.replace("_", " "), str(f.count), f.action, escape(f.detail))
+    console.print(table)
+    if len(findings) > _MOST:
+        console.print(f"… and {len(findings) - _MOST} more, all in the table `runs`")
+
+
+def _print_failures(report: RunReport | ScoreReport, console: Console) -> None:
+    """Print each failure once, with the symbols it struck."""
+    struck: dict[tuple[str, str], list[str]] = {}
+    for failure in report.failures:
+        struck.setdefault((failure.model, failure.reason), []).append(failure.symbol)
+    for (model, reason), symbols in list(struck.items())[:_MOST]:
+        names = ", ".join(s for s in symbols[:8] if s) + (
+            f" and {len(symbols) - 8} more" if len(symbols) > 8 else ""
+        )
+        where = " · ".join(part for part in (model, names) if part)
+        text = reason if where and reason.startswith(f"{where}:") else f"{where}: {reason}"
+        console.print(f"[red bold]failed[/] {escape(text)}", soft_wrap=True, highlight=False)
+    if len(struck) > _MOST:
+        console.print(f"… and {len(struck) - _MOST} more failures")
+
+
+def _forecast_as_json(forecast: Forecast, window: Window) -> dict[str, Any]:
+    times = zip(window.future.time, window.future.session, strict=True)
+    return {
+        "symbol": forecast.symbol,
+        "model": forecast.model,
+        "last_close": float(window.bars.close[-1]),
+        "steps": [
+            {
+                "step": step + 1,
+                "target_time": as_datetime(time).isoformat(),
+                "session": str(session),
+                **{
+                    column: dict(zip(map("{:g}".format, forecast.levels), row.tolist(), strict=True))
+                    for column, row in zip(forecast.columns, forecast.quantiles[step], strict=True)
+                },
+            }
+            for step, (time, session) in enumerate(times)
+        ],
+    }
+
+
+def _target(window: Window) -> str:
+    return str(window.future.session[-1]) if is_daily(window.freq) else _minute(window.future.time[-1])
+
+
+def _minute(when: Any) -> str:
+    return str(when.astype("datetime64[m]")).replace("T", " ")
+
+
+def _price(value: float, reference: float) -> str:
+    """Show five significant digits of the reference, so that a row's figures align."""
+    decimals = int(np.clip(4 - np.floor(np.log10(abs(reference) or 1.0)), 0, 8))
+    return f"{value:,.{decimals}f}"

@@ -1,0 +1,72 @@
+"""Forecasts as rows of the table ``ml_predictions``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+from .types import Forecast, Moment, Window
+
+ENVELOPE = (0.1, 0.5, 0.9)
+"""The levels with columns of their own: p10, p50, p90 of the close."""
+
+
+def prediction_rows(forecast: Forecast, window: Window, version: str) -> Iterator[dict[str, Any]]:
+    """Yield one row for each step of the forecast."""
+    envelope = forecast.at(ENVELOPE).tolist()
+    others = _others(forecast)
+    common = {
+        "symbol": forecast.symbol,
+        "timeframe": window.freq,
+        "as_of": as_datetime(forecast.cutoff),
+        "model_name": forecast.model,
+        "model_version": version,
+        "last_close": float(window.bars.close[-1]),
+        "event_context": dict(forecast.event_context) or None,
+        "seed": window.seed,
+        "asset_class": window.asset_class,
+    }
+    times = zip(
+        window.future.time.tolist(),
+        window.future.available_at.tolist(),
+        window.future.session.tolist(),
+        strict=True,
+    )
+    for step, (time, available_at, session) in enumerate(times):
+        p10, p50, p90 = envelope[step]
+        yield {
+            **common,
+            "step": step + 1,
+            "target_time": time.replace(tzinfo=UTC),
+            "target_available_at": available_at.replace(tzinfo=UTC),
+            "session": session,
+            "p10": p10,
+            "p50": p50,
+            "p90": p90,
+            "quantiles": others[step] if others else None,
+        }
+
+
+def _others(forecast: Forecast) -> list[dict[str, dict[str, float]]]:
+    """Return for each step the quantiles that have no column of their own, by column and level."""
+    levels = {
+        column: [q for q in forecast.levels if column != "close" or q not in ENVELOPE]
+        for column in forecast.columns
+    }
+    if not any(levels.values()):
+        return []
+    values = {column: forecast.at(wanted, column).tolist() for column, wanted in levels.items() if wanted}
+    return [
+        {
+            column: {f"{q:g}": v for q, v in zip(levels[column], rows[step], strict=True)}
+            for column, rows in values.items()
+        }
+        for step in range(len(forecast.time))
+    ]
+
+
+def as_datetime(when: Moment) -> datetime:
+    """Turn a moment into an aware datetime."""
+    value: datetime = when.astype("datetime64[us]").item()
+    return value.replace(tzinfo=UTC)

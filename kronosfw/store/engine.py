@@ -1,0 +1,74 @@
+"""Engines with the settings that crash safety needs."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event
+
+from kronosfw.errors import ConfigError
+
+from .address import Address
+from .columns import to_json
+
+_WAL_SAFE = (3, 51, 3)
+
+
+def open_engine(address: Address) -> Engine:
+    """Return an engine whose transactions may write; nothing is connected yet. Raises ConfigError."""
+    options: dict[str, Any] = {"json_serializer": to_json, "hide_parameters": True}
+    if address.is_sqlite:
+        return _sqlite(address, options)
+    return _postgres(address, options)
+
+
+def reader(engine: Engine) -> Engine:
+    """Return a view of the engine, with the same connections, whose transactions only read."""
+    return engine.execution_options(reads_only=True)
+
+
+def journal_mode(version: tuple[int, ...]) -> str:
+    """Return the journal mode for a version of SQLite: before 3.51.3, resetting the WAL may corrupt it."""
+    return "WAL" if version >= _WAL_SAFE else "DELETE"
+
+
+def _sqlite(address: Address, options: dict[str, Any]) -> Engine:
+    wait = {} if "timeout" in address.url.query else {"timeout": 10.0}
+    try:
+        engine = create_engine(address.url, connect_args=wait, **options)
+    except ValueError:
+        raise ConfigError("store: ?timeout= takes a number of seconds") from None
+
+    @event.listens_for(engine, "connect")
+    def set_up(connection: sqlite3.Connection, record: object) -> None:
+        connection.isolation_level = None
+        for pragma in (
+            f"journal_mode = {journal_mode(sqlite3.sqlite_version_info)}",
+            "synchronous = FULL",
+            "mmap_size = 0",
+            "foreign_keys = ON",
+        ):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        reads_only = connection.get_execution_options().get("reads_only")
+        connection.exec_driver_sql("BEGIN" if reads_only else "BEGIN IMMEDIATE")
+
+    return engine
+
+
+def _postgres(address: Address, options: dict[str, Any]) -> Engine:
+    defaults = {"application_name": "kronosfw", "connect_timeout": 10}
+    ours = {name: value for name, value in defaults.items() if name not in address.url.query}
+    try:
+        return create_engine(
+            address.url,
+            pool_pre_ping=True,
+            # Poolers that hand each transaction to another session forget prepared statements.
+            connect_args={**ours, "prepare_threshold": None},
+            **options,
+        )
+    except ImportError:
+        raise ConfigError("store: Postgres needs a driver: pip install 'kronosfw[postgres]'") from None

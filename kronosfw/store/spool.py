@@ -1,0 +1,99 @@
+"""Results on local disk while the store is down: one Parquet file for each run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import JSON, BigInteger, Column, Date, Integer
+
+from kronosfw.errors import StoreError
+from kronosfw.files import safe_name, write_atomically
+
+from .columns import Real, UtcTime, to_json
+from .store import Store
+from .tables import Row, ml_predictions, runs
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_RUN = b"kronosfw.run"
+_STAMPED_BY_STORE = ("run_id", "created_at")
+_COLUMNS = [column for column in ml_predictions.columns if column.name not in _STAMPED_BY_STORE]
+
+
+def spool(folder: Path, run: Row, predictions: Sequence[Row]) -> Path:
+    """Write what ``Store.record`` could not, and return the file; raises StoreError if the disk fails too."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    cells = [pa.array([_pack(c, row[c.name]) for row in predictions], _type(c)) for c in _COLUMNS]
+    stated = to_json({name: v.isoformat() if isinstance(v, datetime) else v for name, v in run.items()})
+    table = pa.table(cells, _schema().with_metadata({_RUN: stated}))
+    path = folder / f"{safe_name(run['id'])}.parquet"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, lambda file: pq.write_table(table, file))
+    except OSError as error:
+        raise StoreError(f"spool {path}: {error.strerror or error}") from None
+    return path
+
+
+def replay(path: Path, store: Store) -> int:
+    """Record a spooled run; return how many predictions are new or changed. The file stays.
+
+    Doing it twice changes nothing. Raises StoreError for a file that is not a spool of this version.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.read_table(path, partitioning=None)
+    except (OSError, pa.ArrowException) as error:
+        raise StoreError(f"spool {path}: cannot be read: {error}") from None
+    stated = (table.schema.metadata or {}).get(_RUN)
+    if stated is None or not table.schema.equals(_schema()):
+        raise StoreError(f"spool {path}: not a spooled run, or one of another version of kronosfw")
+    rows = [{c.name: _unpack(c, row[c.name]) for c in _COLUMNS} for row in table.to_pylist()]
+    return store.record(_run(stated), rows)
+
+
+def _run(stated: bytes) -> Row:
+    run = json.loads(stated)
+    times = [c.name for c in runs.columns if isinstance(c.type, UtcTime) and run[c.name]]
+    return {**run, **{name: datetime.fromisoformat(run[name]) for name in times}}
+
+
+def _schema() -> pa.Schema:
+    import pyarrow as pa
+
+    return pa.schema([pa.field(c.name, _type(c)) for c in _COLUMNS])
+
+
+def _type(column: Column[Any]) -> pa.DataType:
+    import pyarrow as pa
+
+    match column.type:
+        case UtcTime():
+            return pa.timestamp("us", tz="UTC")
+        case Date():
+            return pa.date32()
+        case Real():
+            return pa.float64()
+        case BigInteger():
+            return pa.int64()
+        case Integer():
+            return pa.int32()
+        case _:
+            return pa.string()
+
+
+def _pack(column: Column[Any], value: Any) -> Any:
+    return to_json(value) if isinstance(column.type, JSON) and value is not None else value
+
+
+def _unpack(column: Column[Any], value: Any) -> Any:
+    return json.loads(value) if isinstance(column.type, JSON) and value is not None else value

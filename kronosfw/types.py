@@ -1,0 +1,317 @@
+"""The values that flow from feed to report.
+
+All are frozen, checked once when they are made, and hold read-only arrays. Moments are ``datetime64[us]`` in
+UTC; a session's date is ``datetime64[D]`` in the market's own calendar. Axes: T bars of context, H steps of
+horizon, C columns, Q quantile levels, S samples, E covariate channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Moment = np.datetime64
+Moments = NDArray[np.datetime64]
+Floats = NDArray[np.float64]
+
+
+def moment(value: Any) -> Moment:
+    """Turn an ISO string, a datetime in UTC or a datetime64 into ``datetime64[us]``."""
+    return np.datetime64(value, "us")
+
+
+def _frozen(array: Any, dtype: Any, shape: tuple[int | None, ...], what: str) -> NDArray[Any]:
+    """Return a read-only view of the array, or raise ValueError naming what has the wrong shape."""
+    view = np.asarray(array, dtype=dtype).view()
+    fits = view.ndim == len(shape) and all(
+        want is None or want == have for want, have in zip(shape, view.shape, strict=True)
+    )
+    if not fits:
+        wanted = ", ".join("any" if n is None else str(n) for n in shape)
+        raise ValueError(f"{what}: expected shape ({wanted}), got {view.shape}")
+    view.flags.writeable = False
+    return view
+
+
+def _put(instance: object, **values: Any) -> None:
+    for name, value in values.items():
+        object.__setattr__(instance, name, value)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Times:
+    """When each of N bars opens, when it is complete, and the session it belongs to."""
+
+    time: Moments
+    """Open of each bar ``[N]``, UTC, strictly increasing."""
+    available_at: Moments
+    """The moment each bar is complete ``[N]``, UTC, after its open."""
+    session: Moments
+    """Date of the session in the market's calendar ``[N]``, ``datetime64[D]``."""
+
+    def __post_init__(self) -> None:
+        time = _frozen(self.time, "datetime64[us]", (None,), "time")
+        n = len(time)
+        available_at = _frozen(self.available_at, "datetime64[us]", (n,), "available_at")
+        _put(
+            self,
+            time=time,
+            available_at=available_at,
+            session=_frozen(self.session, "datetime64[D]", (n,), "session"),
+        )
+        ordered = (time[1:] > time[:-1]).all() and (available_at[1:] >= available_at[:-1]).all()
+        if not (ordered and (available_at > time).all()):
+            raise ValueError("bars must open one after the other and be complete after they open")
+
+    def __len__(self) -> int:
+        return len(self.time)
+
+    def __getitem__(self, rows: slice | NDArray[Any]) -> Times:
+        return Times(self.time[rows], self.available_at[rows], self.session[rows])
+
+    def then(self, later: Times) -> Times:
+        """Return these bars followed by the later ones."""
+        return Times(
+            np.concatenate([self.time, later.time]),
+            np.concatenate([self.available_at, later.available_at]),
+            np.concatenate([self.session, later.session]),
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Bars:
+    """Bars of one symbol: prices in the instrument's currency, volume in its units."""
+
+    symbol: str
+    times: Times
+    values: Floats
+    """``[T, C]``, one column for each name in ``columns``."""
+    columns: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        shape = (len(self.times), len(self.columns))
+        _put(self, values=_frozen(self.values, np.float64, shape, f"values of {self.symbol}"))
+
+    def __len__(self) -> int:
+        return len(self.times)
+
+    def __getitem__(self, rows: slice) -> Bars:
+        return Bars(self.symbol, self.times[rows], self.values[rows], self.columns)
+
+    def column(self, name: str) -> Floats:
+        """Return one column ``[T]``; raises ValueError if the bars do not have it."""
+        return self.values[:, self.columns.index(name)]
+
+    @property
+    def close(self) -> Floats:
+        """Closing prices ``[T]``."""
+        return self.column("close")
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """A dated fact and the moment it became known.
+
+    What happens to one event over time (scheduled, moved, consensus, released, revised) is several facts that
+    share ``event``; a later one never overwrites an earlier one.
+    """
+
+    kind: str
+    """What it is, such as ``cpi`` or ``fomc``."""
+    scheduled_at: Moment
+    known_at: Moment
+    symbols: tuple[str, ...] = ()
+    """The symbols it concerns; empty means all."""
+    values: Mapping[str, float] = field(default_factory=dict)
+    """Figures such as ``actual``, ``forecast``, ``previous``; ``importance`` from 0 to 3."""
+    event: str = ""
+    """Identity of the event across its facts; empty where a fact stands alone."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Covariates:
+    """Event channels over context and horizon."""
+
+    values: NDArray[np.float32]
+    """``[T+H, E]``, 0 where masked."""
+    mask: NDArray[np.bool_]
+    """``[T+H, E]``, True where nothing was known."""
+    names: tuple[str, ...]
+    known_ahead: tuple[bool, ...]
+    """For each channel, whether its future rows may hold values (a schedule) or are masked."""
+
+    def __post_init__(self) -> None:
+        shape = (None, len(self.names))
+        values = _frozen(self.values, np.float32, shape, "covariates")
+        mask = _frozen(self.mask, np.bool_, values.shape, "covariate mask")
+        if len(self.known_ahead) != len(self.names):
+            raise ValueError("covariates: known_ahead must have one entry for each name")
+        if not np.isfinite(values).all():
+            raise ValueError("covariates: values must be finite; mask what is not known")
+        _put(self, values=values, mask=mask)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Forecast:
+    """Quantiles of one symbol's next H bars as seen at the cutoff."""
+
+    symbol: str
+    cutoff: Moment
+    time: Moments
+    """Opens of the target bars ``[H]``."""
+    levels: tuple[float, ...]
+    """Quantile levels, increasing, each strictly between 0 and 1."""
+    quantiles: Floats
+    """``[H, C, Q]``. Sorted along Q on the way in, so that no two levels cross (the rearrangement of
+    Chernozhukov, Fernández-Val and Galichon, Econometrica 78, 2010)."""
+    columns: tuple[str, ...] = ("close",)
+    samples: Floats | None = None
+    """Paths ``[S, H, C]`` where the model draws any and the user wants them kept."""
+    model: str = ""
+    """Name of the model as the configuration calls it; the host fills it in."""
+    event_context: Mapping[str, Any] = field(default_factory=dict)
+    """What stands behind the forecast (weights, contributions, events); JSON-serialisable."""
+
+    def __post_init__(self) -> None:
+        time = _frozen(self.time, "datetime64[us]", (None,), "forecast time")
+        shape = (len(time), len(self.columns), len(self.levels))
+        quantiles = _frozen(self.quantiles, np.float64, shape, f"quantiles of {self.symbol}")
+        if not np.isfinite(quantiles).all():
+            raise ValueError(f"quantiles of {self.symbol} are not finite")
+        _put(self, time=time, quantiles=_frozen(np.sort(quantiles, axis=-1), np.float64, shape, "quantiles"))
+        if self.samples is not None:
+            paths = (None, len(time), len(self.columns))
+            _put(self, samples=_frozen(self.samples, np.float64, paths, f"samples of {self.symbol}"))
+
+    def at(self, levels: Sequence[float], column: str = "close") -> Floats:
+        """Return the quantiles of one column at some of the forecast's levels ``[H, len(levels)]``."""
+        rows = [self.levels.index(level) for level in levels]
+        return self.quantiles[:, self.columns.index(column), rows]
+
+    def only(self, levels: Sequence[float]) -> Forecast:
+        """Return the forecast with these of its levels alone."""
+        if tuple(levels) == self.levels:
+            return self
+        rows = [self.levels.index(level) for level in levels]
+        return replace(self, levels=tuple(levels), quantiles=self.quantiles[:, :, rows])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Window:
+    """All that a forecaster may know about one symbol at the cutoff."""
+
+    bars: Bars
+    """The last T bars complete by the cutoff."""
+    future: Times
+    """The next H bars, those that are complete after the cutoff."""
+    cutoff: Moment
+    freq: str
+    asset_class: str
+    seed: int
+    """Drawn from (seed of the run, symbol, cutoff): the only source of randomness a forecaster needs."""
+    covariates: Covariates | None = None
+
+    def __post_init__(self) -> None:
+        if self.covariates is not None and len(self.covariates.values) != len(self.bars) + len(self.future):
+            raise ValueError(f"covariates of {self.symbol} must cover context and horizon")
+
+    @property
+    def symbol(self) -> str:
+        return self.bars.symbol
+
+    @property
+    def horizon(self) -> int:
+        return len(self.future)
+
+    def rng(self) -> np.random.Generator:
+        """Return a generator that draws the same numbers whatever else is forecast beside this window."""
+        return np.random.default_rng(self.seed)
+
+    def last(self, n: int) -> Window:
+        """Return the window with at most the last n bars of context."""
+        drop = max(len(self.bars) - n, 0)
+        if not drop:
+            return self
+        c = self.covariates
+        shorter = c and Covariates(c.values[drop:], c.mask[drop:], c.names, c.known_ahead)
+        return replace(self, bars=self.bars[drop:], covariates=shorter)
+
+    def forecast(
+        self,
+        levels: Sequence[float],
+        quantiles: Any,
+        *,
+        columns: tuple[str, ...] = ("close",),
+        samples: Any = None,
+        event_context: Mapping[str, Any] | None = None,
+    ) -> Forecast:
+        """Return a forecast of this window; ``quantiles`` is ``[H, C, Q]``, or ``[H, Q]`` for one column."""
+        array = np.asarray(quantiles, dtype=np.float64)
+        if array.ndim == 2 and len(columns) == 1:
+            array = array[:, None, :]
+        return Forecast(
+            symbol=self.symbol,
+            cutoff=self.cutoff,
+            time=self.future.time,
+            levels=tuple(levels),
+            quantiles=array,
+            columns=columns,
+            samples=samples,
+            event_context=event_context or {},
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Example:
+    """A window with what came after it: the unit a trainer learns from."""
+
+    window: Window
+    target: Bars
+    """The H bars that the window's ``future`` announces."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A trainer's state after some steps: what a checkpoint can be made of."""
+
+    step: int
+    path: Path
+    """Folder with the weights and everything needed to load them."""
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A version of a forecaster's weights on disk."""
+
+    version: str
+    """Folder name; begins with the date, so that names sort by age."""
+    path: Path
+    forecaster: str
+    """Type name of the forecaster it belongs to."""
+    asset_class: str | None = None
+    """None for the pooled base."""
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a checkpoint policy decided about a candidate, with the numbers it rests on."""
+
+    accepted: bool
+    reasons: tuple[str, ...]
+    numbers: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Which bars to read: those that open in ``[start, end]``, or the last ``last`` of them."""
+
+    end: Moment
+    start: Moment | None = None
+    last: int | None = None

@@ -1,0 +1,191 @@
+"""The spool, and the atomic files and safe names it rests on."""
+
+from __future__ import annotations
+
+import os
+import stat
+from datetime import UTC, datetime, timedelta
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import BinaryIO
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kronosfw.errors import StoreError
+from kronosfw.files import safe_name, write_atomically
+from kronosfw.store import Store, replay, spool
+
+from .rows import AS_OF, evaluation, prediction, run_row
+
+NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
+TIMES = st.datetimes(datetime(1900, 1, 1), datetime(2200, 1, 1), timezones=st.just(UTC))
+TEXT = st.text(st.characters(exclude_categories=["C"]))
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | NUMBERS | TEXT,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
+    max_leaves=8,
+)
+CONTEXT = st.dictionaries(TEXT, JSON, max_size=3)
+PREDICTIONS = st.lists(
+    st.builds(
+        prediction,
+        step=st.integers(1, 10_000),
+        symbol=TEXT,
+        as_of=TIMES,
+        target_time=TIMES,
+        session=st.dates(),
+        p50=NUMBERS,
+        seed=st.integers(0, 2**63 - 1),
+        quantiles=st.none() | CONTEXT,
+        event_context=st.none() | CONTEXT,
+    ),
+    max_size=4,
+    unique_by=lambda row: (row["symbol"], row["as_of"], row["step"]),
+)
+RUNS = st.builds(
+    run_row,
+    id=TEXT.filter(bool),
+    started_at=TIMES,
+    finished_at=st.none() | TIMES,
+    manifest=CONTEXT,
+    report=st.none() | CONTEXT,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(run=RUNS, predictions=PREDICTIONS)
+def test_replay_is_as_if_the_store_had_been_up(
+    tmp_path_factory: pytest.TempPathFactory, run: dict[str, object], predictions: list[dict[str, object]]
+) -> None:
+    path = spool(tmp_path_factory.getbasetemp() / "spool", run, predictions)
+    with Store("sqlite://") as direct, Store("sqlite://") as late:
+        direct.record(run, predictions)
+        assert replay(path, late) == len(predictions)
+        assert late.runs() == direct.runs()
+        expected, found = direct.predictions(), late.predictions()
+        for row in [*expected, *found]:
+            del row["created_at"]
+        assert found == expected
+        before = late.predictions()
+        assert replay(path, late) == 0
+        assert late.predictions() == before
+
+
+def test_replay_after_the_store_came_back_keeps_scores(tmp_path: Path) -> None:
+    path = spool(tmp_path / "new" / "spool", run_row(), [prediction(1), prediction(2)])
+    with Store(f"sqlite:///{tmp_path / 'results.db'}") as store:
+        store.record(run_row(), [prediction(1), prediction(2)])
+        store.evaluate([evaluation(1)])
+        assert replay(path, store) == 0
+        assert len(store.evaluations()) == 1
+
+
+def test_one_file_for_each_run(tmp_path: Path) -> None:
+    first = spool(tmp_path, run_row(), [prediction(1)])
+    assert spool(tmp_path, run_row(), [prediction(1), prediction(2)]) == first
+    assert spool(tmp_path, run_row(id="../x"), []).parent == tmp_path
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_what_cannot_be_replayed(tmp_path: Path) -> None:
+    absent, text, other = tmp_path / "absent.parquet", tmp_path / "text.parquet", tmp_path / "other.parquet"
+    text.write_text("step,p50\n")
+    pq.write_table(pa.table({"close": [1.0]}), other)
+    torn = spool(tmp_path, run_row(), [prediction()])
+    torn.write_bytes(torn.read_bytes()[:-100])
+    with Store("sqlite://") as store:
+        for path, said in (
+            (absent, "cannot be read"),
+            (text, "cannot be read"),
+            (torn, "cannot be read"),
+            (other, "not a spooled run"),
+        ):
+            with pytest.raises(StoreError, match=f"{path.name}: {said}"):
+                replay(path, store)
+        assert store.runs() == []
+
+
+def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StoreError, match="Not a directory"):
+        spool(tmp_path / "file" / "spool", run_row(), [])
+
+
+class TestWriteAtomically:
+    def test_replaces_whole(self, tmp_path: Path) -> None:
+        path = tmp_path / "x"
+        path.write_bytes(b"old content")
+        write_atomically(path, lambda file: file.write(b"new"))
+        assert path.read_bytes() == b"new"
+        assert list(tmp_path.iterdir()) == [path]
+
+    def test_failure_keeps_the_old_and_leaves_nothing(self, tmp_path: Path) -> None:
+        path = tmp_path / "x"
+        path.write_bytes(b"old")
+
+        def fail(file: BinaryIO) -> None:
+            file.write(b"half")
+            raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            write_atomically(path, fail)
+        assert path.read_bytes() == b"old"
+        assert list(tmp_path.iterdir()) == [path]
+
+    def test_content_is_on_disk_before_the_name_and_the_name_before_the_return(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        path = tmp_path / "x"
+        seen: list[tuple[str, bool]] = []
+        fsync = os.fsync
+
+        def watched(handle: int) -> None:
+            kind = "folder" if stat.S_ISDIR(os.fstat(handle).st_mode) else f"file of {os.fstat(handle).st_size}"
+            seen.append((kind, path.exists()))
+            fsync(handle)
+
+        monkeypatch.setattr(os, "fsync", watched)
+        write_atomically(path, lambda file: file.write(b"12345"))
+        assert seen == [("file of 5", False), ("folder", True)]
+
+    def test_permissions_are_those_of_any_new_file(self, tmp_path: Path) -> None:
+        write_atomically(tmp_path / "x", lambda file: file.write(b"1"))
+        (tmp_path / "y").touch()
+        assert (tmp_path / "x").stat().st_mode == (tmp_path / "y").stat().st_mode
+
+
+class TestSafeName:
+    @given(st.text(min_size=1, max_size=64))
+    def test_is_one_plain_component(self, symbol: str) -> None:
+        name = safe_name(symbol)
+        assert len(name.encode()) <= 120
+        assert "." not in name
+        assert PurePosixPath(name).parts == PureWindowsPath(name).parts == (name,)
+
+    @given(st.text(min_size=1, max_size=64), st.text(min_size=1, max_size=64))
+    def test_differs_where_symbols_do(self, a: str, b: str) -> None:
+        assert (safe_name(a) == safe_name(b)) == (a == b)
+
+    def test_long_ones(self) -> None:
+        long = "日" * 64
+        assert safe_name(long) != safe_name(long[:-1] + "本")
+        assert safe_name(safe_name(long)) != safe_name(long)
+
+    def test_examples(self) -> None:
+        names = ["BTC/USDT", "BRK.B", "..", "^GSPC", "EURUSD=X"]
+        assert [safe_name(n) for n in names] == ["BTC%2FUSDT", "BRK%2EB", "%2E%2E", "%5EGSPC", "EURUSD%3DX"]
+
+    def test_empty(self) -> None:
+        with pytest.raises(ValueError, match="empty"):
+            safe_name("")
+
+
+def test_times_of_the_run_survive(tmp_path: Path) -> None:
+    started = AS_OF + timedelta(microseconds=1)
+    path = spool(tmp_path, run_row(started_at=started, finished_at=None), [])
+    with Store("sqlite://") as store:
+        replay(path, store)
+        assert store.runs()[0]["started_at"] == started

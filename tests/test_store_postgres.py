@@ -1,0 +1,166 @@
+"""What is particular to Postgres: addresses, passwords, a server that goes away."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import sys
+import threading
+import time
+import traceback
+
+import pytest
+
+from kronosfw.errors import ConfigError, KronosfwError, StoreError
+from kronosfw.store import Store, address
+
+from .postgres import QUOTED, Server
+from .rows import prediction, run_row
+
+pytest_plugins = ["tests.postgres"]
+CANARY = "c4n4ry/x@y:z?"
+CANARY_QUOTED = "c4n4ry%2Fx%40y%3Az%3F"
+
+
+def everything_said(error: BaseException, caplog: pytest.LogCaptureFixture) -> str:
+    return "\n".join([str(error), repr(error), *traceback.format_exception(error), caplog.text])
+
+
+@pytest.fixture
+def all_logs(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+    for name in ("", "psycopg", "sqlalchemy", "alembic", "kronosfw"):
+        caplog.set_level(logging.DEBUG, name)
+    return caplog
+
+
+@pytest.fixture
+def closed_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class TestAddress:
+    def test_shown_without_secrets(self) -> None:
+        parsed = address.parse(
+            f"postgresql://me:{CANARY_QUOTED}@db.example:6543/x?sslpassword=c4n4ry&sslmode=require"
+        )
+        assert parsed.shown == "postgresql+psycopg://me:***@db.example:6543/x"
+        assert "c4n4ry" not in repr(parsed)
+        said = f"password {CANARY}, quoted {CANARY_QUOTED}, key c4n4ry, sslmode require"
+        assert parsed.redact(said) == "password ***, quoted ***, key ***, sslmode require"
+
+    @pytest.mark.parametrize("name", ["postgres", "postgresql", "postgresql+psycopg"])
+    def test_names_of_the_driver(self, name: str) -> None:
+        assert address.parse(f"{name}://host/x").url.drivername == "postgresql+psycopg"
+
+    @pytest.mark.parametrize(
+        ("url", "said"),
+        [
+            ("c4n4ry", "not a database URL"),
+            ("postgresql://me:x@host:c4n4ry/x", "not a database URL"),
+            ("postgresql://me:c4@n4ry@host/x", "percent-encode"),
+            ("postgresql://me:x@host/c4n4ry@x", "percent-encode"),
+            ("mysql://me:c4n4ry@host/x", "mysql is not supported; use sqlite or postgresql"),
+            ("postgresql+asyncpg://me:c4n4ry@host/x", r"postgresql\+asyncpg is not supported"),
+        ],
+    )
+    def test_mistakes(self, url: str, said: str, all_logs: pytest.LogCaptureFixture) -> None:
+        with pytest.raises(ConfigError, match=said) as caught:
+            Store(url)
+        assert "n4ry" not in "\n".join([str(caught.value), repr(caught.value), all_logs.text])
+
+    def test_missing_driver(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setitem(sys.modules, "psycopg", None)
+        with pytest.raises(ConfigError, match=r"pip install 'kronosfw\[postgres\]'"):
+            Store("postgresql://host/x")
+
+
+@pytest.mark.postgres
+class TestServer:
+    def test_wrong_password(self, postgres: Server, all_logs: pytest.LogCaptureFixture) -> None:
+        url = postgres.url("postgres").replace(QUOTED, CANARY_QUOTED)
+        started = time.monotonic()
+        with pytest.raises(StoreError, match='password authentication failed for user "tester"') as caught:
+            Store(url)
+        assert time.monotonic() - started < 0.5, "a wrong password does not pass by itself"
+        assert "127.0.0.1" in all_logs.text
+        assert "c4n4ry" not in everything_said(caught.value, all_logs)
+        assert "\n" not in str(caught.value)
+
+    def test_password_among_the_options(self, postgres: Server, all_logs: pytest.LogCaptureFixture) -> None:
+        url = f"postgresql://tester@127.0.0.1:{postgres.port}/postgres?password={CANARY_QUOTED}"
+        with pytest.raises(StoreError, match="password authentication failed") as caught:
+            Store(url)
+        assert "c4n4ry" not in everything_said(caught.value, all_logs)
+
+    def test_nothing_said_when_all_goes_well(self, postgres_url: str, all_logs: pytest.LogCaptureFixture) -> None:
+        with Store(postgres_url) as store:
+            store.record(run_row(), [prediction()])
+            said = [repr(store), store.display_url, all_logs.text]
+        assert all_logs.text
+        assert not any(secret in text for text in said for secret in (QUOTED, "p@ss/word"))
+
+    def test_missing_database(self, postgres: Server) -> None:
+        with pytest.raises(StoreError, match='database "absent" does not exist'):
+            Store(postgres.url("absent"))
+
+    def test_unknown_option(self, postgres: Server) -> None:
+        with pytest.raises(KronosfwError, match='invalid connection option "colour"'):
+            Store(postgres.url("postgres") + "?colour=red")
+
+    def test_nobody_listens(self, closed_port: int) -> None:
+        url = f"postgresql://me:{CANARY_QUOTED}@127.0.0.1:{closed_port}/x"
+        started = time.monotonic()
+        with pytest.raises(StoreError, match="Connection refused") as caught:
+            Store(url, delays=(0.05, 0.1))
+        assert time.monotonic() - started > 0.15, "it tried again"
+        assert str(caught.value).startswith(f"store postgresql+psycopg://me:***@127.0.0.1:{closed_port}/x: ")
+
+    def test_a_role_that_may_only_read(self, postgres: Server, postgres_url: str) -> None:
+        with Store(postgres_url) as store:
+            store.record(run_row(), [prediction()])
+        database = postgres_url.rpartition("/")[2]
+        with postgres.connect(database) as admin:
+            admin.execute("DROP ROLE IF EXISTS viewer")
+            admin.execute("CREATE ROLE viewer LOGIN PASSWORD 'v'")
+            admin.execute("GRANT SELECT ON ALL TABLES IN SCHEMA public TO viewer")
+        with Store(f"postgresql://viewer:v@127.0.0.1:{postgres.port}/{database}") as store:
+            assert len(store.predictions()) == 1
+            with pytest.raises(StoreError, match="permission denied for table runs"):
+                store.record(run_row(), [prediction(2)])
+        with postgres.connect(database) as admin:
+            admin.execute("DROP OWNED BY viewer")
+            admin.execute("DROP ROLE viewer")
+
+    def test_idle_connections_that_died_are_replaced(self, postgres: Server, postgres_url: str) -> None:
+        with Store(postgres_url, delays=()) as store, postgres.connect() as admin:
+            _end_sessions(admin)
+            assert store.record(run_row(), [prediction()]) == 1
+
+    def test_a_connection_lost_while_writing(self, postgres: Server, postgres_url: str) -> None:
+        written: list[int] = []
+        with Store(postgres_url, delays=(0.1,)) as store:
+            rows = [prediction(step) for step in range(1, 20)]
+            thread = threading.Thread(target=lambda: written.append(store.record(run_row(), rows)))
+            with postgres.connect(postgres_url.rpartition("/")[2]) as admin:
+                with admin.transaction():
+                    admin.execute("LOCK TABLE ml_predictions")
+                    thread.start()
+                    assert _end_sessions(admin, "wait_event_type = 'Lock'") == 1
+                thread.join()
+            assert written == [19]
+            assert len(store.predictions()) == 19
+            assert len(store.runs()) == 1
+
+
+def _end_sessions(admin: object, which: str = "true") -> int:
+    """End the store's sessions once there are any; return how many."""
+    query = (
+        f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'kronosfw' AND {which}"
+    )
+    for _ in range(500):
+        if ended := len(admin.execute(query).fetchall()):  # type: ignore[attr-defined]
+            return ended
+        time.sleep(0.01)
+    return 0

@@ -1,0 +1,63 @@
+"""Windows made from arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from kronosfw.types import Bars, Times, Window
+
+OHLC = ("open", "high", "low", "close")
+
+
+def daily(n: int, *, weekends: bool = False) -> Times:
+    """Return n daily bars from Monday, 2020-01-06; without weekends unless asked for."""
+    days = np.arange(n) if weekends else np.arange(n) + 2 * (np.arange(n) // 5)
+    session = np.datetime64("2020-01-06") + days
+    opens = session.astype("datetime64[us]")
+    return Times(opens, opens + np.timedelta64(1, "D"), session)
+
+
+def intraday(n: int, *, minutes: int, a_session: int) -> Times:
+    """Return n bars, the first ``a_session`` of each day's."""
+    session = np.datetime64("2020-01-06") + np.arange(n) // a_session
+    opens = session.astype("datetime64[us]") + np.arange(n) % a_session * np.timedelta64(minutes, "m")
+    return Times(opens, opens + np.timedelta64(minutes, "m"), session)
+
+
+def window(
+    values: ArrayLike,
+    *,
+    columns: Sequence[str] | None = None,
+    horizon: int = 5,
+    times: Times | None = None,
+    freq: str = "1d",
+    seed: int = 7,
+    symbol: str = "X",
+) -> Window:
+    """Return a window of closes ``[T]``, or of open, high, low and close ``[T, 4]``; ``times`` covers T + H bars."""
+    table = np.array(values, dtype=np.float64)
+    if table.ndim == 1:
+        table = np.repeat(table[:, None], 4, axis=1)
+    n = len(table)
+    times = daily(n + horizon) if times is None else times
+    bars = Bars(symbol, times[:n], table, tuple(columns or OHLC))
+    return Window(
+        bars=bars,
+        future=times[n : n + horizon],
+        cutoff=times.available_at[n - 1] if n else times.time[0],
+        freq=freq,
+        asset_class="equity",
+        seed=seed,
+    )
+
+
+def walk(n: int, *, seed: int = 0, sigma: float | np.ndarray = 0.01, inside: int = 16, start: float = 100) -> np.ndarray:
+    """Return open, high, low and close ``[n, 4]`` of a Gaussian random walk of the log price, seen 16 times a bar."""
+    steps = np.random.default_rng(seed).normal(size=(n, inside)) * np.reshape(sigma, (-1, 1)) / np.sqrt(inside)
+    path = start * np.exp(steps.cumsum().reshape(n, inside))
+    open_ = np.concatenate([[start], path[:-1, -1]])
+    seen = np.column_stack([open_, path])
+    return np.column_stack([open_, seen.max(axis=1), seen.min(axis=1), path[:, -1]])
