@@ -109,6 +109,8 @@ def main() -> None:
     parser.add_argument("folder", type=Path, nargs="?", default=default)
     parser.add_argument("--all", action="store_true", help="the models of statsforecast too (minutes)")
     arguments = parser.parse_args()
+    if not (arguments.folder / "bars_1d").is_dir():
+        parser.error(f"there is no folder {arguments.folder / 'bars_1d'}")
     series = [Series(arguments.folder, name) for name in SERIES]
     months = np.array([one.months for one in series])
     head = " ".join(f"{name:>6}" for name in SERIES)

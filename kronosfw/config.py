@@ -9,7 +9,6 @@ from __future__ import annotations
 import difflib
 import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import UTC, datetime
 from functools import partial, reduce
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -18,6 +17,7 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    Discriminator,
     Field,
     SerializeAsAny,
     ValidationError,
@@ -37,7 +37,7 @@ from .interfaces import (
     ForecasterConfig,
     TrainerConfig,
 )
-from .options import DatabaseUrl, Freq, LocalPath
+from .options import AsOf, DatabaseUrl, Freq, LocalPath
 from .yamlfile import Document, Loc
 
 Policy = Literal["refuse", "repair", "accept"]
@@ -124,7 +124,7 @@ class Config(Section):
     quantiles: tuple[float, ...] = Field(
         (0.1, 0.5, 0.9), description="Quantile levels; 0.1, 0.5 and 0.9 must be among them."
     )
-    as_of: Literal["latest", "now"] | datetime = Field(
+    as_of: AsOf = Field(
         "latest",
         description="The cutoff: the latest moment a bar became complete (`latest`), the present (`now`) "
         "or a moment in UTC.",
@@ -168,13 +168,6 @@ class Config(Section):
             raise ValueError("quantile levels must include 0.1, 0.5 and 0.9")
         return tuple(sorted(set(levels)))
 
-    @field_validator("as_of", mode="after")
-    @classmethod
-    def _utc(cls, value: str | datetime) -> str | datetime:
-        if isinstance(value, str):
-            return value
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         names = self.model_names
@@ -212,7 +205,7 @@ def model_for(components: Mapping[str, Mapping[str, type[Component]]], explain: 
         if len(classes) == 1:
             return Annotated[next(iter(classes.values())), choose]
         union: Any = reduce(operator.or_, classes.values())
-        return Annotated[Annotated[union, Field(discriminator="type")], choose]
+        return Annotated[union, Discriminator("type"), choose]
 
     narrowed = {
         "feed": one_of("feed"),
@@ -258,6 +251,16 @@ def _meant(name: str, names: Iterable[str]) -> str:
     return f"; did you mean '{close[0]}'?" if close else ""
 
 
+_MESSAGES = {
+    "int_parsing": "expected a whole number",
+    "int_from_float": "expected a whole number",
+    "float_parsing": "expected a number",
+    "bool_parsing": "expected true or false",
+    "string_type": "expected text",
+    "none_required": "expected nothing here",
+}
+
+
 def validate(model: type[Config], document: Document) -> Config:
     """Validate a parsed file; raises ConfigError with one line for each mistake, at its place."""
     folder = Path(document.name).parent
@@ -271,7 +274,7 @@ def validate(model: type[Config], document: Document) -> Config:
 def _sentence(model: type[Config], document: Document, error: Any) -> str:
     """Return ``file:line:column: path: what was expected`` for one pydantic error."""
     loc = _path_in_file(document.data, error["loc"])
-    path = ".".join(str(part) for part in loc) or "file"
+    path = "".join(f"{part}." for part in loc)[:-1]
     if error["type"] == "extra_forbidden":
         siblings = _fields(model, document.data, loc[:-1])
         known = _meant(str(loc[-1]), siblings) or f"; known here: {', '.join(siblings)}"
@@ -279,9 +282,9 @@ def _sentence(model: type[Config], document: Document, error: Any) -> str:
     elif error["type"] == "missing":
         text = f"missing; add `{loc[-1]}:`"
     else:
-        message = error["msg"].removeprefix("Value error, ")
+        message = _MESSAGES.get(error["type"]) or error["msg"].removeprefix("Value error, ")
         text = message[:1].lower() + message[1:]
-    return f"{document.where(loc)}: {path}: {text}"
+    return f"{document.where(loc)}: {path}{': ' * bool(path)}{text}"
 
 
 def _path_in_file(data: Any, loc: Loc) -> Loc:

@@ -38,7 +38,7 @@ def crps_quantiles(actual: ArrayLike, quantiles: ArrayLike, levels: ArrayLike) -
     """Return 2 × the mean pinball loss over the levels ``[...]``: the CRPS as far as the levels tell.
 
     The CRPS is twice the integral of the pinball loss over all levels (Gneiting & Ranjan, Journal of Business &
-    Economic Statistics 29, 2011, eq. 10), so levels should be evenly spaced.
+    Economic Statistics 29, 2011), so levels should be evenly spaced.
     """
     score: Floats = 2 * pinball(actual, quantiles, levels).mean(axis=-1)
     return score

@@ -1,11 +1,12 @@
-"""Types for component options: paths and database URLs as a configuration file means them."""
+"""Types for options: paths, database URLs, bar lengths and cutoffs as a configuration file means them."""
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, SecretStr, ValidationInfo
+from pydantic import AfterValidator, BeforeValidator, SecretStr, ValidationInfo
 
 from . import freq as _freq
 
@@ -32,6 +33,20 @@ def _locate_url(url: SecretStr, info: ValidationInfo) -> SecretStr:
         return url
     return SecretStr(_SQLITE + str(_folder(info).absolute() / path))
 
+
+def as_of(value: str | datetime) -> str | datetime:
+    """Return ``latest``, ``now`` or an aware moment in UTC; raises ValueError for anything else."""
+    if value in ("latest", "now"):
+        return value
+    try:
+        when = value if isinstance(value, datetime) else datetime.fromisoformat(value)
+    except (TypeError, ValueError):
+        raise ValueError("expected latest, now, a date (2025-06-30) or a moment (2025-06-30T20:00Z)") from None
+    return when.replace(tzinfo=UTC) if when.tzinfo is None else when.astimezone(UTC)
+
+
+AsOf = Annotated[Literal["latest", "now"] | datetime, BeforeValidator(as_of)]
+"""A cutoff: ``latest``, ``now`` or a moment; UTC unless it says otherwise."""
 
 LocalPath = Annotated[Path, AfterValidator(_locate)]
 """A path; a relative one is meant from the folder of the configuration file."""

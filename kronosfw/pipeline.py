@@ -182,7 +182,8 @@ def _cut(
         )
     context = max((m.context for m in members), default=config.context)
     symbols = list(dict.fromkeys([*subject.symbols, *leaders]))
-    market = read(config, symbols, subject.as_of, progress, last=context)
+    needed = max(context, config.checks.min_history)
+    market = read(config, symbols, subject.as_of, progress, last=needed)
     market.require_history()
     market.require_any()
     cutter = Cutter(

@@ -45,8 +45,8 @@ def print_run(report: RunReport, config: Config, console: Console | None = None)
     if report.store:
         rows, models = len(report.forecasts) * config.horizon, ", ".join(config.model_names)
         console.print(
-            f"\n{rows} predictions of {escape(models)} in [bold]{escape(report.store)}[/]: "
-            f"{report.stored} new or changed (run {report.run_id}, {report.seconds:.1f} s)",
+            f"\n{rows} predictions of {escape(models)} in [bold]{escape(report.store)}[/]\n"
+            f"{report.stored} of them new or changed, run {report.run_id}, {report.seconds:.1f} s",
             soft_wrap=True,
             highlight=False,
         )
@@ -118,15 +118,15 @@ def _envelopes(forecasts: Sequence[Forecast], windows: Mapping[str, Window], wid
             _target(window),
             *(_price(value, close) for value in (low, mid, high)),
             f"{(high - low) / close:.1%}",
-            _bar(*((value / close - 1) / scale for value in (low, mid, high)), size),
+            _bar([(value / close - 1) / scale for value in (low, mid, high)], size),
         )
     return table
 
 
-def _bar(low: float, mid: float, high: float, size: int) -> Text:
+def _bar(ends: Sequence[float], size: int) -> Text:
     """Draw p10 to p90 as a line with p50 on it; −1 to 1 is the whole width, the last close its middle."""
     half = size // 2
-    left, dot, right = (half + round(max(min(x, 1.0), -1.0) * half) for x in (low, mid, high))
+    left, dot, right = (half + round(max(min(x, 1.0), -1.0) * half) for x in ends)
     cells = ["━" if left <= i <= right else " " for i in range(size)]
     cells[half] = "┿" if left <= half <= right else "│"
     cells[dot] = "●"

@@ -98,7 +98,8 @@ def _evaluate(rows: Sequence[dict[str, Any]], bars: Bars, facts: Sequence[Fact])
         levels, quantiles = _quantiles(row)
         actual, last = bars.close[i], row["last_close"]
         # Losses are shares of the last close: on price levels they would hide everything.
-        losses = metrics.pinball(actual, quantiles, levels) / last
+        scale = abs(last)
+        losses = metrics.pinball(actual, quantiles, levels) / scale
         hit = metrics.direction_hit(actual, row["p50"], last)
         cut = int(np.searchsorted(bars.times.available_at, as_moment(row["as_of"]), side="right")) - 1
         evaluations.append(
@@ -107,7 +108,7 @@ def _evaluate(rows: Sequence[dict[str, Any]], bars: Bars, facts: Sequence[Fact])
                 "asset_class": row["asset_class"],
                 "realised": float(actual),
                 "realised_at": as_datetime(bars.times.available_at[i]),
-                "abs_error": float(abs(actual - row["p50"]) / last),
+                "abs_error": float(abs(actual - row["p50"]) / scale),
                 "pinball": float(losses.mean()),
                 "crps": float(2 * losses.mean()),
                 "covered": bool(row["p10"] <= actual <= row["p90"]),

@@ -7,6 +7,7 @@ horizon, C columns, Q quantile levels, S samples, E covariate channels.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -175,7 +176,7 @@ class Forecast:
     model: str = ""
     """Name of the model as the configuration calls it; the host fills it in."""
     event_context: Mapping[str, Any] = field(default_factory=dict)
-    """What stands behind the forecast (weights, contributions, events); JSON-serialisable."""
+    """What stands behind the forecast (weights, contributions, events), as JSON can hold it."""
 
     def __post_init__(self) -> None:
         time = _frozen(self.time, "datetime64[us]", (None,), "forecast time")
@@ -184,6 +185,8 @@ class Forecast:
         if not np.isfinite(quantiles).all():
             raise ValueError(f"quantiles of {self.symbol} are not finite")
         _put(self, time=time, quantiles=_frozen(np.sort(quantiles, axis=-1), np.float64, shape, "quantiles"))
+        if self.event_context:
+            json.dumps(dict(self.event_context), allow_nan=False)
         if self.samples is not None:
             paths = (None, len(time), len(self.columns))
             _put(self, samples=_frozen(self.samples, np.float64, paths, f"samples of {self.symbol}"))

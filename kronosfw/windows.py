@@ -59,8 +59,13 @@ class Cutter:
     leaders: Mapping[str, Bars] = field(default_factory=dict)
 
     def window(self, bars: Bars, cutoff: Moment, *, asset_class: str, market: str) -> Window:
-        """Return the symbol's window at the cutoff; ``market`` names its trading calendar."""
+        """Return the symbol's window at the cutoff; ``market`` names its trading calendar.
+
+        Raises ValueError where there is no last close to forecast from.
+        """
         past = complete(bars, cutoff)[-self.context :]
+        if not len(past) or not np.isfinite(past.close[-1]) or past.close[-1] == 0:
+            raise ValueError(f"{bars.symbol}: no bar by the cutoff, or a last close that is 0 or not finite")
         future = calendar(market).following(cutoff, self.horizon, self.freq)
         return Window(
             bars=past,

@@ -16,13 +16,13 @@ from scipy import stats
 
 from kronosfw.builtin.forecasters import Bootstrap, Drift, Garch, Har, RandomWalk, SeasonalNaive, StatsForecast
 from kronosfw.builtin.forecasters.bootstrap import ewma_volatility
-from kronosfw.builtin.forecasters.har import range_variance, volatility
+from kronosfw.builtin.forecasters.har import range_variance, regress, volatility
 from kronosfw.builtin.forecasters.seasonal_naive import season
 from kronosfw.errors import ConfigError
 from kronosfw.interfaces import ForecasterConfig
 from kronosfw.types import Forecast, Window
 
-from .windows_for_tests import OHLC, daily, intraday, walk, window
+from .windows_for_tests import daily, intraday, walk, window
 
 LEVELS = (0.1, 0.5, 0.9)
 PLAIN = (
@@ -98,11 +98,11 @@ def test_a_short_history_is_refused(options):
 def test_a_price_that_is_none_is_refused_with_its_place(options, bad):
     values = walk(300)
     values[-4, 3] = bad
-    with pytest.raises(ValueError, match=rf"the close of 2021-02-23T00:00:00.000000 is {bad}, not a positive number"):
+    with pytest.raises(ValueError, match=rf"the close of 2021-02-23T00.* is {bad}, not a positive number"):
         forecast(options, window(values))
 
 
-@pytest.mark.parametrize("options", (*PLAIN, *FITTED[1:]), ids=lambda o: o.type)
+@pytest.mark.parametrize("options", [*PLAIN, *FITTED[1:]], ids=lambda o: o.type)
 def test_a_history_that_never_moves_gives_its_last_price(options):
     quantiles = forecast(options, window(np.full(300, 250.0))).quantiles
     assert quantiles == pytest.approx(np.full((5, 1, 3), 250.0), rel=1e-6)
@@ -148,8 +148,8 @@ def test_eighty_percent_envelopes_of_a_gaussian_walk_hold_eighty_percent(options
     quantiles = np.stack([result.at(LEVELS) for result in results])
     y = np.array(outcomes)
     inside = ((quantiles[..., 0] <= y) & (y <= quantiles[..., 2])).mean(axis=0)
-    assert inside[[0, 4]] == pytest.approx([0.8, 0.8], abs=0.045)
-    assert (y < quantiles[..., 1]).mean() == pytest.approx(0.5, abs=0.045)
+    assert inside[[0, 4]] == pytest.approx([0.8, 0.8], abs=0.04)
+    assert (y < quantiles[..., 1]).mean() == pytest.approx(0.5, abs=0.04)
 
 
 def test_options_load_without_the_numeric_packages():
@@ -164,7 +164,9 @@ def test_options_load_without_the_numeric_packages():
 @pytest.mark.parametrize(("options", "package"), [(Garch(), "arch"), (StatsForecast(), "statsforecast")])
 def test_a_missing_package_is_named_with_the_way_to_install_it(monkeypatch, options, package):
     monkeypatch.setitem(sys.modules, package, None)
-    message = rf"the {options.type} forecaster needs the package {package}: pip install 'kronosfw\[{options.type}\]'"
+    message = (
+        rf"the {options.type} forecaster needs the package {package}: pip install 'kronosfw\[{options.type}\]'"
+    )
     with pytest.raises(ConfigError, match=message):
         options.build()
 
@@ -285,18 +287,23 @@ def test_bootstrap_draws_from_the_windows_seed():
     assert not same(one, other)
 
 
-def test_bootstrap_blocks_are_runs_of_the_history():
+@pytest.mark.parametrize("rescale", [True, False])
+def test_bootstrap_blocks_are_runs_of_the_centred_history(rescale):
     close = walk(60)[:, 3]
     returns = np.diff(np.log(close))
+    if rescale:
+        known = ewma_volatility(returns, 0.94)
+        returns = returns / known[:-1] * known[-1]
     returns -= returns.mean()
-    options = Bootstrap(samples=50, block=3, rescale=False, keep_samples=True)
+    options = Bootstrap(samples=500, block=3, rescale=rescale, keep_samples=True)
     paths = forecast(options, window(close)).samples[:, :, 0]
-    drawn = np.diff(np.log(np.column_stack([np.full(50, close[-1]), paths])), axis=1)
+    drawn = np.diff(np.log(np.column_stack([np.full(500, close[-1]), paths])), axis=1)
     rows = np.abs(drawn[:, :, None] - returns).argmin(axis=2)
     assert drawn == pytest.approx(returns[rows], abs=1e-9)
     assert (np.diff(rows[:, :3], axis=1) == 1).all()
     assert (np.diff(rows[:, 3:], axis=1) == 1).all()
     assert (rows[:, 3] != rows[:, 2] + 1).any()
+    assert set(rows[:, 0]) == set(range(57)), "every block of three among 59 returns is drawn"
 
 
 def test_bootstrap_rescales_to_the_present_volatility():
@@ -347,6 +354,12 @@ def test_har_follows_volatility_that_clusters():
     assert np.mean(np.log(guesses / sigma[ends])) == pytest.approx(0, abs=0.15)
 
 
+def test_har_predicts_nothing_beyond_what_it_has_seen():
+    x = np.array([2.0, 3, 5, 8, 9, -50])
+    features = np.column_stack([np.ones(6), x])
+    assert regress(features, x[:4]) == pytest.approx([2, 3, 5, 8, 8, 2])
+
+
 def test_har_bears_bars_without_a_range():
     values = walk(400)
     values[::3] = values[::3, [3]]
@@ -393,7 +406,7 @@ def test_garch_coverage():
         for end in range(1000, 1030, 5):
             quantiles = forecast(Garch(), window(close[end - 600 : end], horizon=1)).at(LEVELS)[0]
             inside.append(quantiles[0] <= close[end] <= quantiles[2])
-    assert np.mean(inside) == pytest.approx(0.8, abs=0.13)
+    assert np.mean(inside) == pytest.approx(0.8, abs=0.1)
 
 
 def test_garch_centres_on_the_fitted_mean_if_asked():
@@ -403,12 +416,22 @@ def test_garch_centres_on_the_fitted_mean_if_asked():
     assert middle[0] == pytest.approx(0.002, abs=0.001)
 
 
-def test_garch_refuses_what_cannot_be_fitted_and_goes_on():
-    good, flat = window(walk(300)), window(np.full(300, 5.0))
+@pytest.mark.parametrize(
+    "close",
+    [np.full(300, 5.0), 1.001 ** np.arange(300), np.append(np.full(300, 5.0), 6.0)],
+    ids=["flat", "trend", "jump"],
+)
+def test_garch_refuses_returns_without_volatility(close):
+    with pytest.raises(ValueError, match="half of the returns or more are equal"):
+        forecast(Garch(), window(close))
+
+
+def test_a_fit_that_does_not_converge_concerns_its_window_alone():
     forecaster = Garch().build()
-    with pytest.raises(ValueError, match="the close never moves"):
-        forecaster.forecast([flat], LEVELS)
-    assert len(forecaster.forecast([good], LEVELS)) == 1
+    explosion = np.exp(np.cumsum(np.exp(np.arange(200) / 8 - 25)))
+    with pytest.raises(ValueError, match="the GARCH fit did not converge"):
+        forecaster.forecast([window(explosion)], LEVELS)
+    assert same(forecaster.forecast([window(walk(300))], LEVELS)[0], forecast(Garch(), window(walk(300))))
 
 
 def test_contexts_of_the_volatility_models_are_their_own():
@@ -425,7 +448,9 @@ def test_auto_arima_on_a_random_walk_is_the_random_walk():
     sigma = np.diff(np.log(close)).std()
     assert logs[:, 2] == pytest.approx(np.zeros(5), abs=2 * sigma)
     width = logs - logs[:, [2]]
-    assert width == pytest.approx(sigma * np.sqrt(np.arange(1, 6))[:, None] * stats.norm.ppf(levels), rel=0.1, abs=1e-9)
+    assert width == pytest.approx(
+        sigma * np.sqrt(np.arange(1, 6))[:, None] * stats.norm.ppf(levels), rel=0.1, abs=1e-9
+    )
 
 
 @pytest.mark.parametrize("model", ["auto_ets", "auto_arima", "theta"])

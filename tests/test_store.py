@@ -293,10 +293,24 @@ class TestSchema:
         )
         subprocess.run([sys.executable, "-c", script, url], check=True)
 
-    def test_only_an_empty_database_is_migrated(self, url: str) -> None:
-        for migrated in (True, False):
-            with Store(url) as store:
-                assert store.migrated is migrated
+    def test_whoever_comes_second_waits_for_the_first(self, url: str) -> None:
+        engine = open_engine(address.parse(url))
+        migrated: list[bool] = []
+
+        def open_too() -> None:
+            with Store(url, delays=()) as store:
+                migrated.append(store.migrated)
+
+        second = threading.Thread(target=open_too)
+        with engine.begin() as connection:
+            assert schema._locked_state(connection) is schema.State.EMPTY
+            schema._upgrade(connection)
+            second.start()
+            second.join(0.3)
+            assert second.is_alive()
+        second.join()
+        engine.dispose()
+        assert migrated == [False]
 
     def test_current_is_left_as_it_is(self, store: Store, url: str) -> None:
         store.record(run_row(), [prediction()])

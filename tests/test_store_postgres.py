@@ -8,16 +8,21 @@ import sys
 import threading
 import time
 import traceback
+from typing import Any
 
 import pytest
+from sqlalchemy import event
+from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError
 
 from kronosfw.errors import ConfigError, KronosfwError, StoreError
-from kronosfw.store import Store, address
+from kronosfw.store import Store, address, faults
+from kronosfw.store.engine import open_engine
 
 from .postgres import QUOTED, Server
 from .rows import prediction, run_row
 
 pytest_plugins = ["tests.postgres"]
+psycopg = pytest.importorskip("psycopg", reason="needs psycopg: pip install 'kronosfw[postgres]'")
 CANARY = "c4n4ry/x@y:z?"
 CANARY_QUOTED = "c4n4ry%2Fx%40y%3Az%3F"
 
@@ -74,6 +79,48 @@ class TestAddress:
         monkeypatch.setitem(sys.modules, "psycopg", None)
         with pytest.raises(ConfigError, match=r"pip install 'kronosfw\[postgres\]'"):
             Store("postgresql://host/x")
+
+    @pytest.mark.parametrize(("port", "prepares"), [(5432, True), (6543, False), (6432, False)])
+    def test_nothing_is_prepared_behind_a_pooler(self, port: int, prepares: bool) -> None:
+        engine = open_engine(address.parse(f"postgresql://pooler.example:{port}/x?connect_timeout=3"))
+        asked: list[dict[str, Any]] = []
+
+        @event.listens_for(engine, "do_connect")
+        def refuse(dialect: object, record: object, args: object, options: dict[str, Any]) -> None:
+            asked.append(options)
+            raise ConnectionError
+
+        with pytest.raises(ConnectionError):
+            engine.connect()
+        assert ("prepare_threshold" not in asked[0]) is prepares
+        assert asked[0]["connect_timeout"] == "3"
+        assert asked[0]["application_name"] == "kronosfw"
+
+
+class TestFaults:
+    def test_one_line_without_secrets(self) -> None:
+        where = address.parse("postgresql://me:c4n4ry@db.example/x")
+        error = DBAPIError(None, None, Exception("no entry for c4n4ry\nDETAIL: values"))
+        assert faults.describe(error, where) == "store postgresql+psycopg://me:***@db.example/x: no entry for ***"
+
+    @pytest.mark.parametrize(
+        ("error", "passes"),
+        [
+            (OperationalError(None, None, psycopg.errors.DeadlockDetected()), True),
+            (OperationalError(None, None, psycopg.errors.AdminShutdown()), True),
+            (OperationalError(None, None, psycopg.errors.DiskFull()), False),
+            (OperationalError(None, None, Exception("FATAL: the database system is starting up")), True),
+            (OperationalError(None, None, Exception("FATAL: sorry, too many clients already")), True),
+            (OperationalError(None, None, Exception('connection failed: FATAL: role "x" is absent')), False),
+            (OperationalError(None, None, Exception("failed to resolve host 'db.example'")), True),
+            (OperationalError(None, None, Exception("broken pipe"), connection_invalidated=True), True),
+            (OperationalError(None, None, Exception("disk I/O error")), False),
+            (ProgrammingError(None, None, Exception("invalid connection option")), False),
+        ],
+        ids=str,
+    )
+    def test_what_passes_by_itself(self, error: DBAPIError, passes: bool) -> None:
+        assert faults.is_transient(error) is passes
 
 
 @pytest.mark.postgres

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from kronosfw.types import Bars, Times, Window
 
@@ -37,7 +37,7 @@ def window(
     seed: int = 7,
     symbol: str = "X",
 ) -> Window:
-    """Return a window of closes ``[T]``, or of open, high, low and close ``[T, 4]``; ``times`` covers T + H bars."""
+    """Return a window of closes ``[T]``, or of all four prices ``[T, 4]``; ``times`` covers T + H bars."""
     table = np.array(values, dtype=np.float64)
     if table.ndim == 1:
         table = np.repeat(table[:, None], 4, axis=1)
@@ -54,10 +54,10 @@ def window(
     )
 
 
-def walk(n: int, *, seed: int = 0, sigma: float | np.ndarray = 0.01, inside: int = 16, start: float = 100) -> np.ndarray:
-    """Return open, high, low and close ``[n, 4]`` of a Gaussian random walk of the log price, seen 16 times a bar."""
-    steps = np.random.default_rng(seed).normal(size=(n, inside)) * np.reshape(sigma, (-1, 1)) / np.sqrt(inside)
-    path = start * np.exp(steps.cumsum().reshape(n, inside))
-    open_ = np.concatenate([[start], path[:-1, -1]])
-    seen = np.column_stack([open_, path])
-    return np.column_stack([open_, seen.max(axis=1), seen.min(axis=1), path[:, -1]])
+def walk(n: int, *, seed: int = 0, sigma: ArrayLike = 0.01) -> NDArray[np.float64]:
+    """Return open, high, low and close ``[n, 4]`` of a Gaussian walk of the log price, seen 16 times a bar."""
+    steps = np.random.default_rng(seed).normal(size=(n, 16)) * np.reshape(sigma, (-1, 1)) / 4
+    path = 100 * np.exp(steps.cumsum().reshape(n, 16))
+    opens = np.append(100, path[:-1, -1])
+    seen = np.column_stack([opens, path])
+    return np.column_stack([opens, seen.max(axis=1), seen.min(axis=1), path[:, -1]])

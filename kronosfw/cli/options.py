@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -21,13 +20,12 @@ class AsOf(click.ParamType[Any]):
     name = "time"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if value in ("latest", "now") or isinstance(value, datetime):
-            return value
+        from ..options import as_of
+
         try:
-            when = datetime.fromisoformat(value)
-        except ValueError:
-            self.fail(f"'{value}' is not latest, now, a date (2025-06-30) or a moment (2025-06-30T20:00Z)")
-        return when.replace(tzinfo=UTC) if when.tzinfo is None else when.astimezone(UTC)
+            return as_of(value)
+        except ValueError as error:
+            self.fail(f"{error}, not '{value}'")
 
 
 class Symbols(click.ParamType[Any]):

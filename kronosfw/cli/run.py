@@ -44,7 +44,7 @@ def command(
         report.print_run(result, config)
     if result.spooled:
         click.echo(
-            f"the store is down: {result.trouble}\nThe results wait in {result.spooled}; when it is back: "
+            f"the store cannot be used: {result.trouble}\nThe results wait in {result.spooled}; when it can: "
             f"kronosfw store replay {file} {result.spooled}",
             err=True,
         )

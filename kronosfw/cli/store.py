@@ -23,7 +23,8 @@ def migrate(file: Path, store: str | None) -> None:
     from ..store import Store
 
     config = with_store(load(file)[0], store)
-    changed = Store.migrate(config.store.get_secret_value())
+    with Store(config.store.get_secret_value(), migrate=True) as target:
+        changed = target.migrated
     click.echo("The tables were brought up to date." if changed else "The tables are up to date.")
 
 

@@ -10,8 +10,7 @@ from urllib.parse import quote
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-from kronosfw.errors import ConfigError, StoreError
-
+from ..errors import ConfigError, StoreError
 from .mounts import network_file_system
 
 _DRIVERS = {

@@ -7,12 +7,13 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event
 
-from kronosfw.errors import ConfigError
-
+from ..errors import ConfigError
 from .address import Address
 from .columns import to_json
 
 _WAL_SAFE = (3, 51, 3)
+_POOLER_PORTS = (6432, 6543)
+"""PgBouncer's and Supabase's: each transaction may meet another session, without our prepared statements."""
 
 
 def open_engine(address: Address) -> Engine:
@@ -60,15 +61,11 @@ def _sqlite(address: Address, options: dict[str, Any]) -> Engine:
 
 
 def _postgres(address: Address, options: dict[str, Any]) -> Engine:
-    defaults = {"application_name": "kronosfw", "connect_timeout": 10}
+    defaults: dict[str, Any] = {"application_name": "kronosfw", "connect_timeout": 10}
     ours = {name: value for name, value in defaults.items() if name not in address.url.query}
+    if address.url.port in _POOLER_PORTS:
+        ours["prepare_threshold"] = None
     try:
-        return create_engine(
-            address.url,
-            pool_pre_ping=True,
-            # Poolers that hand each transaction to another session forget prepared statements.
-            connect_args={**ours, "prepare_threshold": None},
-            **options,
-        )
+        return create_engine(address.url, pool_pre_ping=True, connect_args=ours, **options)
     except ImportError:
         raise ConfigError("store: Postgres needs a driver: pip install 'kronosfw[postgres]'") from None

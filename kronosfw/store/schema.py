@@ -10,8 +10,7 @@ from enum import Enum, auto
 
 from sqlalchemy import Connection, Engine, inspect, text
 
-from kronosfw.errors import StoreError
-
+from ..errors import StoreError
 from .engine import reader
 from .tables import metadata
 

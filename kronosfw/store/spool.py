@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import JSON, BigInteger, Column, Date, Integer
 
-from kronosfw.errors import StoreError
-from kronosfw.files import safe_name, write_atomically
-
+from ..errors import StoreError
+from ..files import safe_name, write_atomically
 from .columns import Real, UtcTime, to_json
 from .store import Store
 from .tables import Row, ml_predictions, runs

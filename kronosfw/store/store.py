@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from sqlalchemy import Connection, Select, Table, and_, delete, exists, select
 from sqlalchemy.exc import DBAPIError
 
-from kronosfw.errors import StoreError
-
+from ..errors import StoreError
 from . import address, faults, schema
 from .engine import open_engine, reader
 from .frames import to_frame

@@ -55,6 +55,7 @@ def _invert(quantiles: Floats, grid: Floats, weights: Floats, levels: Sequence[f
     x = np.unique(quantiles)
     right = weights @ np.array([np.interp(x, q, grid) for q in quantiles])
     left = weights @ np.array([1 - np.interp(-x, -q[::-1], 1 - grid[::-1]) for q in quantiles])
+    # Rounding may put right a hair below left; interp wants what it searches in order.
     climbing = np.maximum.accumulate(np.column_stack([left, right]).ravel())
     pooled: Floats = np.interp(levels, climbing, np.repeat(x, 2))
     return pooled

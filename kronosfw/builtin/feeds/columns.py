@@ -16,7 +16,7 @@ VALUES = (*PRICES, "volume", "amount")
 
 def has_symbols(names: Sequence[str], given: Mapping[str, str]) -> bool:
     """Tell whether one of the columns holds symbols."""
-    return bool(_candidates(names, _wanted("symbol", given)))
+    return bool(_candidates("symbol", names, given))
 
 
 def match(names: Sequence[str], given: Mapping[str, str]) -> dict[str, int]:
@@ -27,7 +27,7 @@ def match(names: Sequence[str], given: Mapping[str, str]) -> dict[str, int]:
     _refuse_twins([name.strip() for name in names])
     found: dict[str, int] = {}
     for ours in ("time", "symbol", *VALUES):
-        candidates = _candidates(names, _wanted(ours, given))
+        candidates = _candidates(ours, names, given)
         if len(candidates) > 1:
             theirs = ", ".join(names[i] for i in candidates)
             raise Fault(f"several columns could be the {ours}: {theirs}; say which with `columns: {{{ours}: …}}`")
@@ -41,15 +41,13 @@ def match(names: Sequence[str], given: Mapping[str, str]) -> dict[str, int]:
     return found
 
 
-def _wanted(ours: str, given: Mapping[str, str]) -> Sequence[str]:
-    return (given[ours],) if ours in given else USUAL.get(ours, (ours,))
-
-
-def _candidates(names: Sequence[str], wanted: Sequence[str]) -> list[int]:
-    """Return where the wanted names stand; case and blanks around them matter only to tell twins apart."""
-    exact = [i for i, name in enumerate(names) if len(wanted) == 1 and name == wanted[0]]
+def _candidates(ours: str, names: Sequence[str], given: Mapping[str, str]) -> list[int]:
+    """Return where the column may stand: a mapped name as it is written, else any name in whatever case."""
+    if given.get(ours) in names:
+        return [names.index(given[ours])]
+    wanted = [given[ours]] if ours in given else USUAL.get(ours, (ours,))
     folded = {name.strip().casefold() for name in wanted}
-    return exact or [i for i, name in enumerate(names) if name.strip().casefold() in folded]
+    return [i for i, name in enumerate(names) if name.strip().casefold() in folded]
 
 
 def _refuse_twins(names: Sequence[str]) -> None:

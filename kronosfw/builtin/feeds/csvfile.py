@@ -36,6 +36,10 @@ class CsvFile:
 
     def names(self) -> list[str]:
         """Return the column names as they stand; raises Fault or OSError."""
+        return self._names
+
+    @cached_property
+    def _names(self) -> list[str]:
         with self.path.open("rb") as file:
             head = file.read(_LONGEST_LINE).removeprefix(_BOM)
         if not head.strip(_BREAKS):
@@ -58,9 +62,9 @@ class CsvFile:
         _, start = _first_line(data)
         if not data[start:].strip(_BREAKS):
             raise Fault("there is a header and no row")
-        if b'"' in data:
+        if data.find(b'"', start) >= 0:
             self._check_quotes()
-        numbered = [str(i) for i in range(len(self.names()))]
+        numbered = [str(i) for i in range(len(self._names))]
         ragged: list[Any] = []
 
         def note(row: Any) -> str:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from pydantic import SecretStr
-from sqlalchemy import Connection, Engine, Select, create_engine, inspect, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchTableError, SQLAlchemyError
+from sqlalchemy import Engine, Select, create_engine, inspect, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, NoSuchTableError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from ...errors import ConfigError, DataError
@@ -25,16 +24,19 @@ class Database:
         """Raise ConfigError where the URL or its driver cannot be used; nothing is connected yet."""
         try:
             parsed = make_url(url.get_secret_value())
+            if parsed.drivername in ("postgres", "postgresql"):
+                parsed = parsed.set(drivername="postgresql+psycopg")
             # Options in the URL may be secrets as much as the password.
             self.name = parsed.set(query={}).render_as_string(hide_password=True)
-            options = {"prepare_threshold": None} if parsed.drivername == "postgresql+psycopg" else {}
+            # Prepared statements do not survive a transaction pooler.
+            options = {"prepare_threshold": None} if parsed.get_driver_name() == "psycopg" else {}
             self._engine: Engine = create_engine(parsed, poolclass=NullPool, connect_args=options)
         except ModuleNotFoundError as error:
             raise ConfigError(f"{self.name}: the driver {error.name} is not installed") from None
+        except NoSuchModuleError:
+            raise ConfigError(f"{self.name}: SQLAlchemy knows no {parsed.drivername}") from None
         except (ArgumentError, ValueError):
             raise ConfigError("url: not a SQLAlchemy URL such as postgresql+psycopg://user@host/name") from None
-        except SQLAlchemyError:
-            raise ConfigError(f"url: SQLAlchemy knows no database {parsed.drivername}") from None
         self._file = _sqlite_file(parsed.database) if parsed.get_backend_name() == "sqlite" else None
 
     @property
@@ -62,20 +64,14 @@ class Database:
             ) from None
         return {column["name"]: column["type"] for column in found}
 
-    @contextmanager
-    def reading(self) -> Iterator[Connection]:
-        """Open a connection for reading; raises DataError where a query fails."""
+    def rows(self, query: Select[Any]) -> Iterator[Sequence[Any]]:
+        """Yield the rows of a query in lists of bounded length; raises DataError where it fails."""
         try:
             with self._engine.connect() as connection:
-                yield connection
+                result = connection.execution_options(stream_results=True).execute(query)
+                yield from result.partitions(_PARTITION)
         except SQLAlchemyError as error:
             raise DataError(f"{self.name}: reading failed ({_kind(error)})") from None
-
-    def rows(self, query: Select[Any]) -> Iterator[Sequence[Any]]:
-        """Yield the rows of a query in lists of bounded length; raises DataError."""
-        with self.reading() as connection:
-            result = connection.execution_options(stream_results=True).execute(query)
-            yield from result.partitions(_PARTITION)
 
 
 def _sqlite_file(database: str | None) -> Path | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Annotated, Literal, Self
 from zoneinfo import ZoneInfo, available_timezones
@@ -29,10 +29,10 @@ def _usable_format(pattern: str) -> str:
     if pattern in ("epoch_s", "epoch_ms"):
         return pattern
     try:
-        datetime.strptime(datetime(2001, 2, 3).strftime(pattern), pattern)
+        datetime.strptime(datetime(2001, 2, 3, tzinfo=UTC).strftime(pattern), pattern)
     except (ValueError, re.error):
         pattern = ""
-    if "%d" not in pattern and "%j" not in pattern and "%x" not in pattern and "%c" not in pattern:
+    if not re.search("%[djxc]", pattern):
         raise ValueError("expected epoch_s, epoch_ms or a date format such as %d.%m.%Y %H:%M")
     return pattern
 

@@ -25,7 +25,7 @@ class ParquetFile:
         try:
             with pa.parquet.ParquetFile(self.path) as file:
                 return file.schema_arrow
-        except pa.ArrowException as error:
+        except (pa.ArrowException, UnicodeDecodeError) as error:
             raise _unreadable(error) from None
 
     def names(self) -> list[str]:
@@ -36,11 +36,14 @@ class ParquetFile:
         """Return some columns as Arrow arrays ``[N]``; raises Fault or OSError."""
         names = [self._schema.names[i] for i in columns]
         try:
-            with pa.parquet.ParquetFile(self.path) as file:
+            with pa.parquet.ParquetFile(self.path, page_checksum_verification=True) as file:
                 rows = file.metadata.num_rows
+                if not rows:
+                    raise Fault("the file has no row")
                 if rows * len(names) * 8 > self._max_bytes:
                     raise Fault(f"{rows} rows need more than `max_bytes` ({self._max_bytes})")
                 table = file.read(columns=names, use_threads=False)
+            table.validate(full=True)
             return [table.column(name).combine_chunks() for name in names]
         except pa.ArrowException as error:
             raise _unreadable(error) from None

@@ -8,7 +8,20 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 import numpy as np
-from sqlalchemy import ColumnElement, Date, DateTime, Select, TableClause, case, column, func, or_, select, table
+from sqlalchemy import (
+    ColumnElement,
+    Date,
+    DateTime,
+    Select,
+    TableClause,
+    case,
+    column,
+    false,
+    func,
+    or_,
+    select,
+    table,
+)
 from sqlalchemy.types import TypeEngine
 
 from ...freq import DAY, minutes
@@ -25,12 +38,13 @@ class TimeKey:
 
     Where it does so exactly, ``margin`` is 0. Where stamps are text, or without a zone, it compares roughly
     (texts by their date alone) and the rows within ``margin`` of a bound are fetched in any case; the feed
-    cuts them exactly afterwards.
+    cuts them exactly afterwards. So are texts that begin with no date, for the feed to refuse.
     """
 
     of: Callable[[ColumnElement[Any]], ColumnElement[Any]]
     value: Callable[[Moment], Any]
     margin: np.timedelta64
+    is_text: bool = False
 
 
 def time_key(kind: TypeEngine[Any], time_format: str | None, *, sqlite: bool) -> TimeKey:
@@ -39,7 +53,7 @@ def time_key(kind: TypeEngine[Any], time_format: str | None, *, sqlite: bool) ->
         unit = 1_000_000 if time_format == "epoch_s" else 1_000
         return TimeKey(lambda c: c, lambda at: int(at.astype(np.int64)) // unit, _EXACT)
     if sqlite or not isinstance(kind, (Date, DateTime)):
-        return TimeKey(lambda c: func.substr(c, 1, 10), lambda at: str(at)[:10], _UNSURE)
+        return TimeKey(lambda c: func.substr(c, 1, 10), lambda at: str(at)[:10], _UNSURE, True)
     if isinstance(kind, Date):
         return TimeKey(lambda c: c, _date, _UNSURE)
     if kind.timezone:
@@ -85,12 +99,13 @@ def bars_query(layout: Layout, symbols: Sequence[str], freq: str, span: Span, sh
     def bound(at: Moment) -> Any:
         return layout.key.value(np.clip(at + shift, _FIRST, _LAST))
 
-    rows = [*_of_symbols(layout, source, symbols, freq), key <= bound(span.end + margin)]
+    odd = or_(key.is_(None), key.not_like("____-__-__")) if layout.key.is_text else false()
+    rows = [*_of_symbols(layout, source, symbols, freq), or_(key <= bound(span.end + margin), odd)]
     if span.start is not None:
-        rows.append(key >= bound(span.start - margin))
+        rows.append(or_(key >= bound(span.start - margin), odd))
     if span.last is None:
         return select(*columns).where(*rows)
-    near_end = case((key > bound(span.end - margin), 1), else_=0)
+    near_end = case((or_(key > bound(span.end - margin), odd), 1), else_=0)
     nth = func.rank().over(partition_by=[symbol, near_end], order_by=key.desc())
     ranked = select(*columns, nth.label("nth"), near_end.label("near_end")).where(*rows).subquery()
     wanted = or_(ranked.c.nth <= span.last, ranked.c.near_end == 1)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-from sqlalchemy import column, select, table
+from sqlalchemy import Integer, Numeric, column, select, table
 
 from ...errors import ConfigError, DataError, SymbolError
 from ...freq import is_daily, minutes
@@ -36,7 +36,7 @@ class SqlSource:
         self._database = Database(options.url)
 
     def bars(self, symbols: Sequence[str], freq: str, span: Span) -> Iterator[tuple[str, pd.DataFrame]]:
-        """Yield the bars of each symbol, an empty frame where it has none in the span.
+        """Yield the bars of each symbol in order of time, an empty frame where it has none in the span.
 
         Raises ConfigError where the table or the database cannot be used, DataError where a query fails.
         """
@@ -74,7 +74,13 @@ class SqlSource:
                 raise Fault(f"there is no column {options.freq_column}, which `freq_column` names")
         except Fault as fault:
             raise ConfigError(f"{self._database.name}, table {options.table}: {fault}") from None
-        key = time_key(types[found["time"]], options.time_format, sqlite=self._database.is_sqlite)
+        kind = types[found["time"]]
+        if options.time_format is None and isinstance(kind, (Numeric, Integer)):
+            raise ConfigError(
+                f"{self._database.name}, table {options.table}: {found['time']} holds numbers; set `time_format` "
+                "to epoch_s or epoch_ms"
+            )
+        key = time_key(kind, options.time_format, sqlite=self._database.is_sqlite)
         return Layout(options.table, options.db_schema, found, options.freq_column, key)
 
     def _rows(self, symbols: Sequence[str], freq: str, span: Span) -> list[Rows]:
@@ -94,13 +100,17 @@ class SqlSource:
         found = {symbol: bars.of(symbol) for symbol in symbols}
         self._refuse_unknown([symbol for symbol, its in found.items() if its is None], freq)
         nothing = rows[np.array([], dtype=np.intp)]
-        return [its or nothing for symbol in symbols for its in (found[symbol],)]
+        # A table has no order of its own.
+        return [
+            nothing if its is None else its[np.argsort(its.time, kind="stable")] for its in map(found.get, symbols)
+        ]
 
     def _refuse_unknown(self, symbols: Sequence[str], freq: str) -> None:
         """Raise SymbolError unless the table has these symbols outside the span."""
         if not symbols:
             return
-        known = {str(row[0]) for part in self._database.rows(symbols_query(self._layout, symbols, freq)) for row in part}
+        parts = self._database.rows(symbols_query(self._layout, symbols, freq))
+        known = {str(symbol).strip() for part in parts for (symbol,) in part}
         for symbol in symbols:
             if symbol not in known:
                 of_freq = f" and {freq} in {self._layout.freq_column}" if self._layout.freq_column else ""
@@ -120,11 +130,19 @@ def _transposed(database: Database, query: Any, width: int) -> list[list[Any]]:
 
 
 def _array(values: list[Any], what: str) -> Any:
-    """Turn a column into an Arrow array; numbers of bars, in whatever Python type, become float64."""
+    """Turn a column into an Arrow array; figures of bars, in whatever numeric type, become float64."""
     try:
-        if what in VALUES and values:
-            return pa.array(np.array(values, dtype=np.float64))
-        return pa.array(values)
-    except (pa.ArrowException, TypeError, ValueError):
-        ...
-    raise NotImplementedError
+        return pa.array(np.array(values, dtype=np.float64)) if what in VALUES else pa.array(values)
+    except (pa.ArrowException, TypeError, ValueError, OverflowError):
+        row = _first_odd(values) if what in VALUES else None
+        text = "values of different types" if row is None else f"{shown(values[row])}; expected a number"
+        raise Fault(f"{what} is {text}", row) from None
+
+
+def _first_odd(values: list[Any]) -> int | None:
+    for row, value in enumerate(values):
+        try:
+            float(0 if value is None else value)
+        except (TypeError, ValueError, OverflowError):
+            return row
+    return None

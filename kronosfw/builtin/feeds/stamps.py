@@ -53,6 +53,8 @@ class Clock:
         Raises Fault at the first stamp that is missing, malformed, before 1900 or after 2200, or that the
         zone's clock skips or shows twice.
         """
+        if not len(column):
+            return np.empty(0, dtype="datetime64[us]"), np.empty(0, dtype=np.int16)
         column = decoded(column)
         column = trimmed(column) if is_text(column) else column
         refuse_missing(column, what)
@@ -99,8 +101,8 @@ def _iso(column: Any, what: str) -> tuple[Moments, Offsets, NDArray[np.bool_]]:
     row = pc.index(fits, False).as_py()
     if row >= 0:
         raise Fault(
-            f"the {what} is {shown(column[row].as_py())}; expected ISO 8601 such as 2024-01-31, 2024-01-31 14:30 or "
-            "2024-01-31T14:30:00-05:00 (other formats: set `time_format`)",
+            f"the {what} is {shown(column[row].as_py())}; expected ISO 8601 such as 2024-01-31, "
+            "2024-01-31 14:30 or 2024-01-31T14:30:00-05:00 (for others set `time_format`)",
             row,
         )
     date_only = np.asarray(pc.equal(pc.binary_length(column), 10).to_numpy(zero_copy_only=False))

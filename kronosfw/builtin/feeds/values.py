@@ -47,14 +47,12 @@ def floats(column: Any, what: str) -> Floats:
     """
     column = decoded(column)
     kind = column.type
+    if pa.types.is_decimal(kind):
+        # By way of text, which is rounded correctly.
+        column = pc.cast(column, pa.string())
     if is_text(column):
         return _parsed(column, what)
-    if not (
-        pa.types.is_integer(kind)
-        or pa.types.is_floating(kind)
-        or pa.types.is_decimal(kind)
-        or pa.types.is_null(kind)
-    ):
+    if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_null(kind)):
         raise Fault(f"{what} is of type {kind}; expected numbers")
     return _numpy(pc.cast(column, pa.float64(), safe=False))
 
@@ -76,10 +74,10 @@ def _parsed(column: Any, what: str) -> Floats:
         except pa.ArrowInvalid:
             row = first_failing(column, cast)
             raise Fault(f"{what} is {shown(column[row].as_py())}; expected a number", row) from None
-    for row in np.flatnonzero(~np.isfinite(numbers)):
+    for row in map(int, np.flatnonzero(~np.isfinite(numbers))):
         text = column[row].as_py()
         if text is not None and text.strip("+-").casefold() not in _NOT_FINITE:
-            raise Fault(f"{what} is {shown(text)}; expected a number that a float64 can hold", int(row))
+            raise Fault(f"{what} is {shown(text)}; expected a number that a float64 can hold", row)
     return numbers
 
 

@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import ndtri, stdtrit
 
 from ...types import Floats, Window
+
+_WARNINGS = threading.Lock()
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Ignore the warnings of a package's fit.
+
+    One thread at a time: the filters belong to the process, and another thread would put back the wrong ones.
+    """
+    with _WARNINGS, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def log_prices(window: Window, columns: Sequence[str], least: int, most: int | None = None) -> Floats:
@@ -47,6 +63,7 @@ def unit_quantiles(levels: Sequence[float], df: float | None = None) -> Floats:
 
 
 def prices(window: Window, log_returns: ArrayLike) -> Floats:
-    """Return what the last close becomes after log returns of any shape."""
-    result: Floats = window.bars.close[-1] * np.exp(log_returns)
+    """Return what the last close becomes after log returns of any shape; infinite beyond a float's range."""
+    with np.errstate(over="ignore"):
+        result: Floats = window.bars.close[-1] * np.exp(log_returns)
     return result

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,9 +9,10 @@ from arch import arch_model
 
 from ...types import Floats, Forecast, Window
 from . import Garch
-from .common import log_close, prices, unit_quantiles
+from .common import log_close, prices, quiet, unit_quantiles
 
 LEAST = 101
+ROUNDING = 1e-10
 
 
 class GarchForecaster:
@@ -33,11 +33,10 @@ class GarchForecaster:
 
     def _quantiles(self, window: Window, levels: Sequence[float]) -> Floats:
         returns = np.diff(log_close(window, LEAST))
+        if np.median(np.abs(returns - np.median(returns))) < ROUNDING:
+            raise ValueError("half of the returns or more are equal: there is no volatility to fit")
         scale = returns.std()
-        if scale == 0:
-            raise ValueError("the close never moves, there is no volatility to fit a GARCH model to")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with quiet():
             model = arch_model(
                 returns / scale, mean="Constant", vol="GARCH", p=1, o=1, q=1, dist="t", rescale=False
             )
@@ -45,7 +44,7 @@ class GarchForecaster:
             if fit.convergence_flag != 0:
                 raise ValueError(f"the GARCH fit did not converge (optimiser's code {fit.convergence_flag})")
             variance = fit.forecast(horizon=window.horizon).variance.to_numpy()[-1]
-        sigma = scale * np.sqrt(variance.cumsum())
+            sigma = scale * np.sqrt(variance.cumsum())
         drift = scale * fit.params["mu"] if self._drift else 0.0
         centre = drift * np.arange(1, window.horizon + 1)
         return prices(window, centre[:, None] + sigma[:, None] * unit_quantiles(levels, fit.params["nu"]))

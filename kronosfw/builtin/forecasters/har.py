@@ -64,10 +64,16 @@ def volatility(logs: Floats, horizon: int) -> Floats:
     for h in range(1, horizon + 1):
         known = origins[:-h]
         target = np.sqrt((total[known + h] - total[known]) / h)
-        weights = np.linalg.lstsq(features[:-h], target, rcond=None)[0]
-        fitted = np.clip(features @ weights, target.min(), target.max())
+        fitted = regress(features, target)
         explained = np.sum(fitted[:-h] ** 2)
         if explained > 0:
             moved = close[known + h - 1] - close[known - 1]
             sigma[h - 1] = fitted[-1] * np.sqrt(np.sum(moved**2) / explained)
     return sigma
+
+
+def regress(features: Floats, target: Floats) -> Floats:
+    """Return predictions for every row ``[N]``, fitted to the targets of the first rows and kept in their range."""
+    weights = np.linalg.lstsq(features[: len(target)], target, rcond=None)[0]
+    predictions: Floats = np.clip(features @ weights, target.min(), target.max())
+    return predictions

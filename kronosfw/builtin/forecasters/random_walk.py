@@ -15,7 +15,7 @@ class RandomWalkForecaster:
     """Quantiles σ √h z around the last close, without drift.
 
     σ is the standard deviation of the last ``window`` log returns, or with ``decay`` λ the root of the mean of
-    all squared log returns weighted by λ^age (RiskMetrics Technical Document, 4th ed., 1996, §5.2).
+    all squared log returns weighted by λ^age (RiskMetrics Technical Document, 4th ed., 1996).
     """
 
     def __init__(self, options: RandomWalk) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,7 +10,7 @@ from statsforecast.models import AutoARIMA, AutoETS, Theta
 
 from ...types import Floats, Forecast, Window
 from . import StatsForecast
-from .common import log_close
+from .common import log_close, quiet
 
 LEAST = 30
 MODELS = {"auto_ets": AutoETS, "auto_arima": AutoARIMA, "theta": Theta}
@@ -34,8 +33,7 @@ class StatsForecaster:
     def _quantiles(self, window: Window, levels: Sequence[float]) -> Floats:
         close = log_close(window, LEAST)
         central = [round(100 * abs(1 - 2 * level), 10) for level in levels]
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with quiet():
             model: Any = self._model(season_length=1)
             result = model.forecast(y=close, h=window.horizon, level=sorted({c for c in central if c}) or None)
         columns = [

@@ -1,0 +1,41 @@
+# make run   set up and forecast the simulated market
+# make test  set up and run the tests
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: run test lint bench docs clean
+.DEFAULT_GOAL := run
+
+$(READY): requirements.txt constraints.txt pyproject.toml
+	python3 -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $(READY)
+
+run: $(READY) kronosfw.yaml
+	$(BIN)/kronosfw run kronosfw.yaml
+
+kronosfw.yaml: | $(READY)
+	$(BIN)/kronosfw init $@
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+lint: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(READY)
+	$(BIN)/python benchmarks/startup.py
+	$(BIN)/python benchmarks/host.py
+	$(BIN)/python benchmarks/lines.py
+	$(BIN)/python benchmarks/baselines.py
+
+docs: $(READY)
+	$(BIN)/python docs/config_reference.py > docs/config.md
+	$(BIN)/python docs/picture.py
+
+clean:
+	rm -rf $(VENV)

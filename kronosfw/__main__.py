@@ -1,0 +1,5 @@
+"""``python -m kronosfw``."""
+
+from .cli import main
+
+main()

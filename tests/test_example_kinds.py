@@ -1,0 +1,185 @@
+"""The examples of the other kinds of component, which the plugin tutorial shows, keep their contracts."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from types import ModuleType
+
+import click
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+
+from kronosfw import builtin, yamlfile
+from kronosfw.config import Config, validate
+from kronosfw.errors import DataError
+from kronosfw.loading import model
+from kronosfw.pipeline import run
+from kronosfw.plugins import Plugins
+from kronosfw.testing import (
+    CheckpointPolicyContract,
+    EncoderContract,
+    EnsemblerContract,
+    FeedContract,
+    ForecasterContract,
+    TrainerContract,
+)
+from kronosfw.testing.market import SmallMarket, random_bars
+
+KINDS = Path(__file__).parents[1] / "examples" / "kinds"
+
+
+def load(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"example_{name}", KINDS / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+MODULES = {path.stem: load(path.stem) for path in sorted(KINDS.glob("*.py"))}
+
+
+def with_examples() -> Plugins:
+    plugins = Plugins()
+    plugins.add("builtin", builtin)
+    for name, module in MODULES.items():
+        plugin = plugins.add(name, module)
+        assert not plugin.problem
+    return plugins
+
+
+def config(text: str, plugins: Plugins, folder: Path) -> Config:
+    head = "feed: {type: simulated}\nuniverse: {BTCUSDT: {asset_class: crypto}, SPY: {asset_class: equity}}\n"
+    document = yamlfile.parse(f"{head}store: sqlite:///results.db\n{text}", str(folder / "config.yaml"))
+    return validate(model(plugins), document)
+
+
+class Registered:
+    @pytest.fixture
+    def plugins(self):
+        return with_examples()
+
+
+class TestFeed(Registered, FeedContract):
+    symbols = ("AAA", "BRK.B")
+
+    @pytest.fixture
+    def options(self, tmp_path):
+        for name, symbol in (("AAA", "AAA"), ("BRK%2EB", "BRK.B")):
+            bars = random_bars(symbol, 40)
+            frame = pd.DataFrame(bars.values[:, :4], columns=list(bars.columns[:4]))
+            rows = [
+                {"time": f"{time}Z", **row}
+                for time, row in zip(bars.times.time, frame.to_dict("records"), strict=True)
+            ]
+            (tmp_path / f"{name}.json").write_text(json.dumps(rows), "utf-8")
+        return MODULES["feed"].JsonFeed(folder=tmp_path)
+
+
+class TestEncoder(Registered, EncoderContract):
+    @pytest.fixture
+    def options(self):
+        return MODULES["encoder"].EventFlag(event="cpi")
+
+    def test_marks_each_release_once(self, encoder):
+        market = SmallMarket.make(n_symbols=1, n=345, market="XNYS")
+        times, cutoff = self.times(market)
+        encoded = self.encode(encoder, market, times, cutoff)
+        moments = {f.scheduled_at for f in market.facts if f.kind == "cpi"}
+        inside = [m for m in moments if times.time[0] <= m < times.available_at[-1]]
+        assert encoded.sum() == len(inside) > 10
+        assert encoded[self.context :].sum() == sum(m >= cutoff for m in inside)
+
+
+class TestForecaster(Registered, ForecasterContract):
+    @pytest.fixture
+    def options(self):
+        return MODULES["trainer"].TunedWalk()
+
+
+class TestTrainer(Registered, TrainerContract):
+    @pytest.fixture
+    def options(self):
+        return MODULES["trainer"].DecayTrainer()
+
+    def test_its_weights_serve(self, trainer, examples, tmp_path):
+        (snapshot,) = self.snapshots(trainer, examples, None, tmp_path / "out")
+        base = MODULES["trainer"].TunedWalk().build()
+        tuned = base.with_checkpoint(snapshot.path)
+        windows = [e.window for e in examples[1]]
+        decay = json.loads((snapshot.path / "decay.json").read_text())
+        assert decay != 0.94
+        found, usual = (f.forecast(windows, (0.1, 0.5, 0.9))[0].quantiles for f in (tuned, base))
+        assert not np.array_equal(found, usual)
+
+
+class TestEnsembler(Registered, EnsemblerContract):
+    @pytest.fixture
+    def options(self):
+        return MODULES["ensembler"].InverseLoss()
+
+    def test_weighs_by_past_loss(self, ensembler, window, members):
+        ensembler.fit(pd.DataFrame({"model_name": ["calm", "calm", "wild"], "crps": [0.005, 0.015, 0.03]}))
+        combined = ensembler.combine(window, members[:2], (0.1, 0.5, 0.9))
+        assert combined.event_context["weights"] == pytest.approx({"calm": 0.75, "wild": 0.25})
+
+
+class TestPolicy(Registered, CheckpointPolicyContract):
+    @pytest.fixture
+    def options(self):
+        return MODULES["policy"].Best()
+
+
+def test_observers_note_a_run_and_a_failure(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    plugins = with_examples()
+    settings = config("forecasters: [{type: drift}]\nhorizon: 60\n", plugins, tmp_path)
+    run(settings, plugins)
+    with pytest.raises(DataError):
+        run(settings, plugins, as_of=datetime(1950, 1, 1, tzinfo=UTC))
+    begun, wide, ended, again, failed, *_ = Path("runs.log").read_text().splitlines()
+    assert begun == "run of 2 symbols as of latest"
+    assert wide.startswith("wide: BTCUSDT by drift, ")
+    assert ended == "exit code 0, 0 failures"
+    assert again == "run of 2 symbols as of 1950-01-01 00:00:00+00:00"
+    assert failed.startswith("failed: no symbol can be used")
+
+
+def test_command_is_added(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    group = click.Group()
+    with_examples().notify("register_commands", cli=group)
+    Path("runs.log").write_text("one\ntwo\n")
+    result = CliRunner().invoke(group, ["last-run"])
+    assert (result.exit_code, result.output) == (0, "two\n")
+
+
+def test_a_trained_checkpoint_serves_and_the_ensemble_weighs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    plugins = with_examples()
+    version = tmp_path / "checkpoints" / "base" / "versions" / "2025-01-01-0001"
+    version.mkdir(parents=True)
+    (version / "decay.json").write_text("0.8")
+    (version / "manifest.json").write_text(json.dumps({"forecaster": "tuned_walk", "metrics": {"loss": 0.1}}))
+    text = """
+forecasters: [{type: tuned_walk}, {type: drift}]
+encoders: [{type: event_flag}]
+ensembler: {type: inverse_loss}
+checkpoints: {type: best}
+checkpoint_root: checkpoints
+"""
+    report = run(config(text, plugins, tmp_path), plugins)
+    assert report.exit_code == 0
+    by_model = {f.model: f for f in report.forecasts if f.symbol == "SPY"}
+    assert by_model["ensemble"].event_context["weights"] == {"tuned_walk": 0.5, "drift": 0.5}
+    window = report.windows["SPY"]
+    assert window.covariates is not None
+    assert window.covariates.names == ("is_cpi",)
+    expected = MODULES["trainer"].Walk(0.8).forecast([window], (0.1, 0.5, 0.9))[0]
+    np.testing.assert_array_equal(by_model["tuned_walk"].quantiles, expected.quantiles)

@@ -1,0 +1,204 @@
+"""Plugins are found, and those that cannot be used harm nobody."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Literal
+
+import pytest
+
+from kronosfw.hookspec import hookimpl
+from kronosfw.interfaces import ForecasterConfig
+from kronosfw.plugins import Plugins
+
+GOOD = '''
+from typing import Literal
+from kronosfw.hookspec import hookimpl
+from kronosfw.interfaces import ForecasterConfig
+
+class Mine(ForecasterConfig):
+    """Mine."""
+    type: Literal["{type}"] = "{type}"
+
+@hookimpl
+def register_forecasters():
+    return [Mine]
+'''
+COMMAND = """
+import click
+from kronosfw.hookspec import hookimpl
+
+@hookimpl
+def register_commands(cli):
+    @cli.command("greet")
+    def greet():
+        "Say hello."
+        click.echo("hello")
+"""
+
+
+def install(folder: Path, name: str, source: str, group: str = "kronosfw.v1") -> None:
+    """Put a distribution with one entry point into a folder of the path."""
+    module = name.replace("-", "_")
+    (folder / f"{module}.py").write_text(source)
+    info = folder / f"{module}-1.2.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.2\n")
+    (info / "entry_points.txt").write_text(f"[{group}]\n{name.removeprefix('kronosfw-')} = {module}\n")
+
+
+def kronosfw(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    code = "import sys; from kronosfw.cli import call; sys.exit(call(sys.argv[1:]))"
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(folder)},
+    )
+
+
+@pytest.fixture
+def broken(tmp_path):
+    """An environment with plugins that cannot be used and one that can."""
+    install(tmp_path, "kronosfw-raises", "raise RuntimeError('no such device')")
+    install(tmp_path, "kronosfw-leaves", "import sys; sys.exit(3)")
+    install(tmp_path, "kronosfw-twin", GOOD.format(type="random_walk"))
+    install(tmp_path, "kronosfw-next", GOOD.format(type="tomorrow"), "kronosfw.v2")
+    install(tmp_path, "kronosfw-typo", GOOD.replace("register_forecasters", "register_forcasters"))
+    install(tmp_path, "kronosfw-odd", GOOD.replace("[Mine]", "[int]"))
+    install(tmp_path, "kronosfw-good", GOOD.format(type="good"))
+    return tmp_path
+
+
+def test_each_broken_plugin_is_listed_with_its_reason(broken):
+    result = kronosfw(broken, "plugins", "--json")
+    assert result.returncode == 0, result.stderr
+    listed = json.loads(result.stdout)
+    found = {p["distribution"]: p for p in listed["plugins"]}
+    assert "RuntimeError: no such device" in found["kronosfw-raises"]["problem"]
+    assert "SystemExit" in found["kronosfw-leaves"]["problem"]
+    assert "made for kronosfw.v2" in found["kronosfw-next"]["problem"]
+    assert "register_forcasters" in found["kronosfw-typo"]["problem"]
+    assert "not a ForecasterConfig" in found["kronosfw-odd"]["problem"]
+    assert found["kronosfw-good"] == {
+        "name": "good",
+        "distribution": "kronosfw-good",
+        "version": "1.2",
+        "problem": None,
+        "components": {"forecaster": ["good"]},
+    }
+    (conflict,) = listed["conflicts"]
+    assert "forecaster 'random_walk' is registered by kronosfw and kronosfw-twin" in conflict
+    shown = kronosfw(broken, "plugins").stdout
+    assert all(reason in shown for reason in ("no such device", "kronosfw.v2", "conflict", "drift"))
+
+
+def test_everything_else_still_works(broken):
+    assert kronosfw(broken, "init").returncode == 0
+    path = broken / "kronosfw.yaml"
+    text = path.read_text().replace("{type: random_walk}", "{type: drift}")
+    path.write_text(text)
+    result = kronosfw(broken, "run", "kronosfw.yaml", "--symbols", "SPY")
+    assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize(
+    ("type_", "message"),
+    [
+        ("raises", "kronosfw-raises is installed but failed to load: RuntimeError: no such device"),
+        ("next", "kronosfw-next is installed but made for kronosfw.v2"),
+        ("random_walk", "'random_walk' is registered by both kronosfw and kronosfw-twin; keep one"),
+    ],
+)
+def test_a_config_that_names_a_broken_one_is_told_so(broken, type_, message):
+    kronosfw(broken, "init")
+    path = broken / "kronosfw.yaml"
+    path.write_text(path.read_text().replace("type: random_walk", f"type: {type_}"))
+    result = kronosfw(broken, "check", "kronosfw.yaml")
+    assert result.returncode == 2
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_disabling_settles_a_conflict(broken):
+    kronosfw(broken, "init")
+    with (broken / "kronosfw.yaml").open("a") as file:
+        file.write("plugins: {disable: [twin]}\n")
+    result = kronosfw(broken, "check", "kronosfw.yaml")
+    assert result.returncode == 0, result.stderr
+
+
+def test_a_plugin_adds_a_command(tmp_path):
+    install(tmp_path, "kronosfw-greet", COMMAND)
+    assert kronosfw(tmp_path, "greet").stdout == "hello\n"
+    assert "Say hello." in kronosfw(tmp_path, "--help").stdout
+
+
+def test_listing_loads_nothing_heavy():
+    code = (
+        "import sys; from kronosfw.cli import call\n"
+        "for arguments in (['--help'], ['plugins']): call(arguments)\n"
+        "heavy = {'torch', 'pandas', 'numpy', 'sqlalchemy', 'scipy', 'pyarrow'} & set(sys.modules)\n"
+        "sys.exit(f'loaded {heavy}' if heavy else 0)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+
+
+def test_observers_cannot_break_anything(caplog):
+    seen = []
+    plugins = Plugins()
+
+    class Rude:
+        @hookimpl
+        def before_run(self, run):
+            raise RuntimeError("rude")
+
+    class Leaver:
+        @hookimpl
+        def before_run(self, run):
+            raise SystemExit(9)
+
+    class Polite:
+        @hookimpl
+        def before_run(self, run):
+            seen.append(run)
+
+    for name, plugin in (("a", Rude()), ("b", Leaver()), ("c", Polite())):
+        assert not plugins.add(name, plugin).problem
+    plugins.notify("before_run", run="the run")
+    assert seen == ["the run"]
+    assert [r.message for r in caplog.records] == ["plugin a failed in before_run", "plugin b failed in before_run"]
+
+
+def test_order_of_installation_plays_no_part():
+    class One(ForecasterConfig):
+        """One."""
+
+        type: Literal["one"] = "one"
+
+    class Two(ForecasterConfig):
+        """Two."""
+
+        type: Literal["two"] = "two"
+
+    class Plugin:
+        def __init__(self, cls):
+            self.cls = cls
+
+        @hookimpl
+        def register_forecasters(self):
+            return [self.cls]
+
+    def loaded(*order):
+        plugins = Plugins()
+        for cls in order:
+            assert not plugins.add(cls.__name__, Plugin(cls)).problem
+        return list(plugins.components["forecaster"].items())
+
+    assert loaded(One, Two) == loaded(Two, One) == [("one", One), ("two", Two)]
