@@ -100,10 +100,10 @@ class Calendar:
                 )
             reach *= 2
 
-    def missing(self, last: Moment, cutoff: Moment, freq: str) -> int:
-        """Return how many bars after the one that opened at ``last`` are complete by the cutoff."""
+    def since(self, last: Moment, cutoff: Moment, freq: str) -> Times:
+        """Return the bars after the one that opened at ``last`` that are complete by the cutoff."""
         later = self.grid(last, cutoff, freq)
-        return int(((later.time > last) & (later.available_at <= cutoff)).sum())
+        return later[(later.time > last) & (later.available_at <= cutoff)]
 
     def _bars(self, start: Moment, end: Moment, freq: str) -> Times:
         """Return all bars of the loaded range, which covers start to end as far as the holidays are known."""

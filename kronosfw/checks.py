@@ -112,7 +112,7 @@ class Inspection:
         report.bars = n
         if n:
             report.first, report.last = bars.times.time[0], bars.times.time[-1]
-            missing = self._market.missing(bars.times.time[-1], cutoff, self._freq)
+            missing = len(self._market.since(bars.times.time[-1], cutoff, self._freq))
             if missing > self._checks.max_stale:
                 self._found("stale", missing, f"the last bar opened {_show(bars.times.time[-1])}")
         if n < self._checks.min_history:
@@ -128,7 +128,7 @@ class Inspection:
         columns = (*PRICES, *traded, *sorted(set(have) - {"time", *PRICES, *TRADED}))
         try:
             stamps = frame["time"].to_numpy(dtype="datetime64[us]")
-            values = frame[list(columns)].to_numpy(dtype=np.float64, copy=True)
+            values = np.column_stack([frame[name].to_numpy(dtype=np.float64) for name in columns])
         except (TypeError, ValueError) as error:
             raise SymbolError(f"{self._symbol}: the feed gave a column that is not numeric: {error}") from None
         return stamps, values, columns

@@ -233,7 +233,7 @@ def _check_type(kind: str, names: Sequence[str], explain: Explain, value: Any) -
         raise PydanticCustomError("component", "expected `{text}`", {"text": "{type: …}"})
     name = value.get("type")
     if not isinstance(name, str):
-        known = f"one of: {', '.join(names)}" if names else f"but no {what} is installed"
+        known = f"one of: {', '.join(names)}" if names else f"but no {what} is available, see `kronosfw plugins`"
         raise PydanticCustomError("component", "{text}", {"text": f"give the {what}'s `type`, {known}"})
     if name not in names:
         reason = explain(kind, name)
@@ -243,7 +243,7 @@ def _check_type(kind: str, names: Sequence[str], explain: Explain, value: Any) -
 
 
 def _known(what: str, names: Sequence[str]) -> str:
-    return f"; installed are: {', '.join(names)}" if names else f"; no {what} is installed"
+    return f"; installed are: {', '.join(names)}" if names else f"; no {what} is available, see `kronosfw plugins`"
 
 
 def _meant(name: str, names: Iterable[str]) -> str:
@@ -258,6 +258,7 @@ _MESSAGES = {
     "bool_parsing": "expected true or false",
     "string_type": "expected text",
     "none_required": "expected nothing here",
+    "too_short": "give at least one",
 }
 
 
@@ -267,8 +268,15 @@ def validate(model: type[Config], document: Document) -> Config:
     try:
         return model.model_validate(document.data, context={"folder": folder})
     except ValidationError as error:
-        lines = [_sentence(model, document, e) for e in error.errors(include_input=False, include_url=False)]
+        found = error.errors(include_input=False, include_url=False)
+        lines = [_sentence(model, document, e) for e in found if not _follows(e, found)]
     raise ConfigError(document.redact("\n".join(dict.fromkeys(lines))))
+
+
+def _follows(error: Any, found: Iterable[Any]) -> bool:
+    """Tell whether a list is too short only because its items are wrong."""
+    loc = error["loc"]
+    return error["type"] == "too_short" and any(e["loc"][: len(loc)] == loc and e is not error for e in found)
 
 
 def _sentence(model: type[Config], document: Document, error: Any) -> str:

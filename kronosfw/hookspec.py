@@ -73,7 +73,7 @@ def before_run(run: Run) -> None:
 
 @hookspec
 def after_forecast(run: Run, forecast: Forecast) -> None:
-    """Observe each forecast once it is made, members and ensemble alike."""
+    """Observe each forecast of a run, members' and ensemble's, before they are stored."""
 
 
 @hookspec

@@ -14,6 +14,9 @@ from .config import Config
 from .plugins import Plugins
 from .types import Moment, Window
 
+_IRRELEVANT = {"plugins", "batch", "store", "spool", "min_symbols"}
+"""Settings that no number depends on."""
+
 
 def manifest(
     config: Config, plugins: Plugins, cutoff: Moment, windows: Sequence[Window], models: Mapping[str, Any]
@@ -21,7 +24,7 @@ def manifest(
     """Return the manifest as plain values; secrets are masked."""
     libraries = {name: version(name) for name in ("numpy", "pandas", "scipy")}
     return {
-        "config": config.model_dump(mode="json", exclude={"plugins", "batch"}),
+        "config": config.model_dump(mode="json", exclude=_IRRELEVANT),
         "symbols": [w.symbol for w in windows],
         "cutoff": f"{cutoff}Z",
         "data": fingerprint(windows),

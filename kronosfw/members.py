@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -17,10 +18,10 @@ from .reading import Failure, Progress
 from .types import Checkpoint, Forecast, Window
 
 
-def options_version(component: Component, plugins: Plugins) -> str:
-    """Return the release that provides a component and a digest of its options: equal means the same model."""
-    options = component.model_dump(mode="json", exclude={"name"})
-    return f"{plugins.release(type(component))}+{digest(options)}"
+def options_version(component: Component, plugins: Plugins, *more: Any) -> str:
+    """Return the release that provides a component and a digest of its options and of what else shapes it."""
+    options = component.model_dump(mode="json", exclude={"name", "context"})
+    return f"{plugins.release(type(component))}+{digest([options, *more])}"
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Member:
     name: str
     forecaster: Forecaster
     options: str
-    """Release and options, without the weights."""
+    """Release and digest of options, context and encoders, without the weights."""
     context: int
     """Bars of context it is given at most."""
     checkpoints: dict[str, Checkpoint | None] = field(default_factory=dict)
@@ -74,7 +75,8 @@ def _member(
         mine = [c for c in found if c.forecaster == type_name(type(options))]
         classes = {instrument.asset_class for instrument in config.universe.values()}
         serving = {name: policy.select(name, mine) for name in sorted(classes)}
-    return Member(name, forecaster, options_version(options, plugins), context, serving)
+    encoders = [encoder.model_dump(mode="json") for encoder in config.encoders]
+    return Member(name, forecaster, options_version(options, plugins, context, encoders), context, serving)
 
 
 def run_member(

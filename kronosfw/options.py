@@ -18,7 +18,7 @@ def _folder(info: ValidationInfo) -> Path:
 
 
 def _locate(path: Path, info: ValidationInfo) -> Path:
-    return _folder(info) / path.expanduser()
+    return _folder(info).absolute() / path.expanduser()
 
 
 _SQLITE = "sqlite:///"

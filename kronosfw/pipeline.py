@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -20,6 +21,8 @@ from .rows import as_datetime, prediction_rows
 from .store import Store, spool
 from .types import Forecast, Moment, Window
 from .windows import Cutter
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -126,14 +129,17 @@ def _run(subject: Run, plugins: Plugins, progress: Progress) -> RunReport:
 
     market, windows, failed = _cut(subject, members, progress)
     failures += failed
+    log.info("%d windows as of %s UTC, %d symbols set apart", len(windows), market.cutoff, len(failed))
     forecasts: list[Forecast] = []
     for member in members:
         found, failed = run_member(member, list(windows.values()), levels, config.batch, progress)
+        log.info("%s %s: %d forecasts, %d failures", member.name, member.options, len(found), len(failed))
         forecasts += found
         failures += failed
     if ensembler and config.ensembler:
         if ensembler.learns and store:
-            ensembler.fit(store.past(as_datetime(market.cutoff)))
+            names = [member.name for member in members]
+            ensembler.fit(store.past(as_datetime(market.cutoff), timeframe=config.freq, models=names))
         found, failed = _combine(config.ensembler.name, ensembler, windows, forecasts, config.quantiles)
         forecasts += found
         failures += failed
@@ -145,7 +151,9 @@ def _run(subject: Run, plugins: Plugins, progress: Progress) -> RunReport:
         run_id=run_id(content),
         cutoff=market.cutoff,
         symbols=subject.symbols,
-        forecasts=sorted((f.only(config.quantiles) for f in forecasts), key=lambda f: place[f.symbol]),
+        forecasts=sorted(
+            (f.only(config.quantiles, config.horizon) for f in forecasts), key=lambda f: place[f.symbol]
+        ),
         windows=windows,
         data=market.reports,
         failures=failures,

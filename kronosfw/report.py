@@ -27,9 +27,16 @@ _FIGURES = 70
 _MOST = 30
 
 
+class _Console(Console):
+    """Leaves it to the command line to end well when the reader of the output has left."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
 def print_run(report: RunReport, config: Config, console: Console | None = None) -> None:
     """Print the forecasts as a table, then what was found in the data, what failed and where the results are."""
-    console = console or Console(soft_wrap=False)
+    console = console or _Console()
     shown = [f for f in report.forecasts if f.model == config.model_names[-1]]
     console.print(
         f"[bold]{len(report.served)}[/] of {len(report.symbols)} symbols, {config.horizon} bars of {config.freq} "
@@ -69,7 +76,7 @@ def run_as_json(report: RunReport) -> dict[str, Any]:
 
 def print_scores(report: ScoreReport, console: Console | None = None) -> None:
     """Print scores by model, and what could not be scored."""
-    console = console or Console(soft_wrap=False)
+    console = console or _Console()
     if report.models:
         table = Table(box=box.SIMPLE_HEAD, title=f"{report.scored} predictions scored", title_justify="left")
         for name in ("model", "n", "coverage of 80 %", "pinball", "CRPS", "direction"):
@@ -164,7 +171,7 @@ def _print_failures(report: RunReport | ScoreReport, console: Console) -> None:
 
 
 def _forecast_as_json(forecast: Forecast, window: Window) -> dict[str, Any]:
-    times = zip(window.future.time, window.future.session, strict=True)
+    times = zip(forecast.time, window.future.session[-len(forecast.time) :], strict=True)
     return {
         "symbol": forecast.symbol,
         "model": forecast.model,

@@ -27,12 +27,8 @@ def prediction_rows(forecast: Forecast, window: Window, version: str) -> Iterato
         "seed": window.seed,
         "asset_class": window.asset_class,
     }
-    times = zip(
-        window.future.time.tolist(),
-        window.future.available_at.tolist(),
-        window.future.session.tolist(),
-        strict=True,
-    )
+    targets = window.future[-len(forecast.time) :]
+    times = zip(targets.time.tolist(), targets.available_at.tolist(), targets.session.tolist(), strict=True)
     for step, (time, available_at, session) in enumerate(times):
         p10, p50, p90 = envelope[step]
         yield {

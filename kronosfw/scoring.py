@@ -18,10 +18,10 @@ from .errors import DONE, PARTIAL
 from .reading import Failure, Progress, as_moment, present, read
 from .rows import ENVELOPE, as_datetime
 from .store import Store
-from .types import Bars, Fact, Moment
+from .types import Bars, Fact
 
 HIGH_IMPORTANCE = 3.0
-"""A fact of at least this importance, or of none stated, makes its bar an event bar."""
+"""A fact of at least this importance, or of none stated, makes an event bar."""
 _VOLATILITY, _USUAL, _FEWEST = 20, 250, 60
 _CALM, _WILD = 0.75, 1.33
 _KEY = ("symbol", "timeframe", "as_of", "model_name", "model_version", "step")
@@ -150,18 +150,24 @@ def _regimes(bars: Bars) -> NDArray[np.str_]:
 
 
 def _event_bars(facts: Sequence[Fact], bars: Bars) -> NDArray[np.bool_] | None:
-    """Return whether an important event falls into each bar ``[T]``; None where no calendar is known."""
+    """Return whether an important event bears on each bar ``[T]``; None where no calendar is known.
+
+    An event bears on the first bar that is complete after it: the one it falls in, or the next one where the
+    market was shut.
+    """
     if not facts:
         return None
-    moments: set[Moment] = {
+    important = [
         f.scheduled_at
         for f in facts
         if (not f.symbols or bars.symbol in f.symbols)
         and f.values.get("importance", HIGH_IMPORTANCE) >= HIGH_IMPORTANCE
-    }
-    scheduled = np.array(sorted(moments), dtype="datetime64[us]")
-    first, last = (np.searchsorted(scheduled, t) for t in (bars.times.time, bars.times.available_at))
-    return last > first
+    ]
+    scheduled = np.array(important, dtype="datetime64[us]")
+    first = np.searchsorted(bars.times.available_at, scheduled, side="right")
+    active = np.zeros(len(bars) + 1, dtype=np.bool_)
+    active[first] = True
+    return active[:-1]
 
 
 def _by_model(evaluations: Sequence[Mapping[str, Any]]) -> Iterator[ModelScore]:

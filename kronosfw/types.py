@@ -196,12 +196,17 @@ class Forecast:
         rows = [self.levels.index(level) for level in levels]
         return self.quantiles[:, self.columns.index(column), rows]
 
-    def only(self, levels: Sequence[float]) -> Forecast:
-        """Return the forecast with these of its levels alone."""
-        if tuple(levels) == self.levels:
-            return self
+    def only(self, levels: Sequence[float], steps: int | None = None) -> Forecast:
+        """Return the forecast with these of its levels alone, and its last steps where a number is given."""
         rows = [self.levels.index(level) for level in levels]
-        return replace(self, levels=tuple(levels), quantiles=self.quantiles[:, :, rows])
+        start = 0 if steps is None else len(self.time) - steps
+        return replace(
+            self,
+            time=self.time[start:],
+            levels=tuple(levels),
+            quantiles=self.quantiles[start:, :, rows],
+            samples=None if self.samples is None else self.samples[:, start:],
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -211,7 +216,7 @@ class Window:
     bars: Bars
     """The last T bars complete by the cutoff."""
     future: Times
-    """The next H bars, those that are complete after the cutoff."""
+    """The H bars to forecast: those complete after the cutoff, and before them any that the feed lacks."""
     cutoff: Moment
     freq: str
     asset_class: str

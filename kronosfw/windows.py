@@ -52,7 +52,7 @@ class Cutter:
     context: int
     """Bars T that a window holds at most."""
     horizon: int
-    """Bars H to forecast."""
+    """Bars to forecast after the cutoff."""
     seed: int = 0
     encoders: Sequence[EventEncoder] = ()
     facts: Sequence[Fact] = ()
@@ -61,12 +61,17 @@ class Cutter:
     def window(self, bars: Bars, cutoff: Moment, *, asset_class: str, market: str) -> Window:
         """Return the symbol's window at the cutoff; ``market`` names its trading calendar.
 
+        Bars that should be there by the cutoff but are not come first in the window's future: a model has to
+        forecast over them, and the envelope is as wide as the time since the last close demands.
+
         Raises ValueError where there is no last close to forecast from.
         """
         past = complete(bars, cutoff)[-self.context :]
         if not len(past) or not np.isfinite(past.close[-1]) or past.close[-1] == 0:
             raise ValueError(f"{bars.symbol}: no bar by the cutoff, or a last close that is 0 or not finite")
-        future = calendar(market).following(cutoff, self.horizon, self.freq)
+        trading = calendar(market)
+        missing = trading.since(past.times.time[-1], cutoff, self.freq)
+        future = missing.then(trading.following(cutoff, self.horizon, self.freq))
         return Window(
             bars=past,
             future=future,

@@ -25,6 +25,7 @@ MAX_NODES = 100_000
 Loc = tuple[str | int, ...]
 _VARIABLE = re.compile(r"\$(?:\$\{|\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\})")
 _NONE = {"", "~", "null"}
+_LOADER: Any = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ def parse(text: str, name: str = "<config>") -> Document:
     """Parse YAML text; see ``read``."""
     try:
         _bound(text, name)
-        node = yaml.compose(text, Loader=yaml.BaseLoader)
+        node = yaml.compose(text, Loader=_LOADER)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = f"{name}:{mark.line + 1}:{mark.column + 1}" if mark else name
@@ -91,7 +92,7 @@ def parse(text: str, name: str = "<config>") -> Document:
 def _bound(text: str, name: str) -> None:
     """Refuse depth and size before anything recursive looks at the text."""
     depth = 0
-    for count, event in enumerate(yaml.parse(text, Loader=yaml.BaseLoader)):
+    for count, event in enumerate(yaml.parse(text, Loader=_LOADER)):
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > MAX_DEPTH or count > MAX_NODES:
             raise ConfigError(f"{_place(name, event)}: nested too deeply or too large")
@@ -122,7 +123,7 @@ class _Reader:
             return {key: self.value(child, (*loc, key)) for key, child in self.items(node, loc)}
         if isinstance(node, yaml.SequenceNode):
             return [self.value(child, (*loc, i)) for i, child in enumerate(node.value)]
-        if isinstance(node, yaml.ScalarNode) and not (node.style is None and node.value in _NONE):
+        if isinstance(node, yaml.ScalarNode) and not (not node.style and node.value in _NONE):
             return self.scalar(node)
         return None
 

@@ -81,12 +81,12 @@ def test_an_evening_session_belongs_to_the_next_day():
     assert str(bars.session[positions[0]]) == "2024-11-20"
 
 
-def test_missing_bars_are_counted():
+def test_bars_since_the_last_one():
     market = calendar("XNYS")
     last = moment("2024-11-27T14:30")
-    assert market.missing(last, moment("2024-11-29T17:59"), "1d") == 0
-    assert market.missing(last, moment("2024-11-29T18:00"), "1d") == 1
-    assert market.missing(last, moment("2024-12-03T00:00"), "1d") == 2
+    assert not len(market.since(last, moment("2024-11-29T17:59"), "1d"))
+    assert days(market.since(last, moment("2024-11-29T18:00"), "1d")) == ["2024-11-29"]
+    assert days(market.since(last, moment("2024-12-03T00:00"), "1d")) == ["2024-11-29", "2024-12-02"]
 
 
 @pytest.mark.parametrize("name", ["XNYX", "", "../x"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import shlex
 import signal
 import sqlite3
 import subprocess
@@ -168,6 +169,12 @@ def test_a_signal_ends_the_run_with_nothing_written(folder):
     assert "stopped on a signal; nothing was written" in process.stderr.read()
     process.stderr.close()
     assert sqlite3.connect(folder / "slow.db").execute("select count(*) from ml_predictions").fetchone() == (0,)
+
+
+def test_a_reader_that_leaves_is_no_error_of_ours(folder):
+    shell = f"{' '.join(map(shlex.quote, command('run', 'config.yaml')))} | true; exit ${{PIPESTATUS[0]}}"
+    result = subprocess.run(["bash", "-c", shell], cwd=folder, capture_output=True, text=True)
+    assert (result.returncode, result.stderr) == (141, "")
 
 
 def test_progress_is_for_terminals_alone(folder):

@@ -74,6 +74,24 @@ def test_a_mistake_is_shown_at_its_place(tmp_path, old, new, place, message):
     assert any(line.startswith(f"{path}:{place}:") and message in line for line in lines), lines
 
 
+def test_a_list_is_not_called_empty_where_its_items_are_wrong(tmp_path):
+    text = TEMPLATE.replace("  - {type: random_walk}", "").replace("  - {type: har}", "")
+    with pytest.raises(ConfigError) as raised:
+        read(tmp_path, text.replace("type: bootstrap", "type: bootsrap"))
+    assert len(str(raised.value).splitlines()) == 1
+    with pytest.raises(ConfigError, match="forecasters: give at least one"):
+        read(tmp_path, text.replace("  - {type: bootstrap}", "  []"))
+
+
+def test_the_run_does_not_depend_on_how_its_file_is_named(tmp_path, monkeypatch):
+    (tmp_path / "config.yaml").write_text(TEMPLATE.replace("type: simulated", 'type: csv\n  path: "bars/*.csv"'))
+    monkeypatch.chdir(tmp_path)
+    dumps = {
+        load(Path(name), PLUGINS)[0].model_dump_json() for name in ("config.yaml", str(tmp_path / "config.yaml"))
+    }
+    assert len(dumps) == 1
+
+
 def test_relative_paths_are_meant_from_the_file(tmp_path, monkeypatch):
     monkeypatch.chdir("/")
     config = read(tmp_path, TEMPLATE.replace("type: simulated", 'type: csv\n  path: "bars/*.csv"'))

@@ -19,10 +19,13 @@ from kronosfw.isolation import isolate
 from kronosfw.loading import load
 from kronosfw.pipeline import run
 from kronosfw.plugins import Plugins
+from kronosfw.rows import as_datetime
 from kronosfw.scoring import score
 from kronosfw.store import Store
 from kronosfw.testing.market import random_bars
+from kronosfw.types import Span, moment
 
+_ALL = Span(end=moment("2030-01-01"), start=moment("2000-01-01"))
 SYMBOLS = [f"S{i:02d}" for i in range(50)]
 
 
@@ -32,6 +35,7 @@ class Table(FeedConfig):
     type: Literal["table"] = "table"
     corrupt: tuple[str, ...] = Field((), description="Symbols whose rows are nonsense.")
     raising: tuple[str, ...] = Field((), description="Symbols that make the whole call raise.")
+    late: dict[str, int] = Field({}, description="Bars missing at the end, by symbol.")
     broken_facts: bool = Field(False, description="Whether facts raise.")
     calls: ClassVar[list[int]] = []
 
@@ -53,6 +57,7 @@ class TableFeed:
             frame.insert(0, "time", pd.DatetimeIndex(bars.times.time).tz_localize("UTC"))
             if symbol in self.options.corrupt:
                 frame.loc[50:, "close"] = np.nan
+            frame = frame[: len(frame) - self.options.late.get(symbol, 0)]
             frame = frame[frame["time"] <= pd.Timestamp(span.end, tz="UTC")]
             yield symbol, frame.tail(span.last) if span.last else frame
 
@@ -381,6 +386,7 @@ def test_an_ensembler_learns_from_the_past_alone(configure, plugins):
     run(config, plugins, as_of=late)
     past = Learner.past[1]
     assert set(past["step"]) == {1, 2}
+    assert set(past["model_name"]) == {"random_walk", "fickle"}, "members' scores, not the ensemble's own"
     assert (past["realised_at"] <= pd.Timestamp(late)).all()
     score(config, as_of=None, progress=lambda *_: None)
     run(config, plugins, as_of=datetime(2023, 5, 3, tzinfo=UTC))
@@ -465,6 +471,52 @@ def test_scoring_fills_the_evaluations_and_repeats_nothing(configure, plugins, t
     assert row["regime"] in ("low", "normal", "high")
     assert row["event_active"] is None, "the feed has no calendar"
     assert score(config, as_of=None, progress=lambda *_: None).scored == 0
+
+
+def test_a_late_symbol_gets_an_envelope_as_wide_as_its_last_close_is_old(configure, plugins, tmp_path):
+    universe = "{S00: {asset_class: crypto}, S01: {asset_class: crypto}}"
+    on_time = run(configure(universe=universe, horizon="5"), plugins)
+    config = configure(universe=universe, feed="{type: table, late: {S01: 2}}", horizon="3")
+    late = run(config, plugins)
+    assert late.cutoff == on_time.cutoff
+    (wanted,) = [f for f in on_time.forecasts if (f.symbol, f.model) == ("S01", "random_walk")]
+    earlier = run(
+        configure(universe="{S01: {asset_class: crypto}}", feed="{type: table, late: {S01: 2}}", horizon="5"),
+        plugins,
+    )
+    (expected,) = [f for f in earlier.forecasts if f.model == "random_walk"]
+    (found,) = [f for f in late.forecasts if (f.symbol, f.model) == ("S01", "random_walk")]
+    assert np.array_equal(found.time, wanted.time[:3])
+    assert np.array_equal(found.quantiles, expected.quantiles[2:])
+    steps = [
+        (r["step"], r["target_time"])
+        for r in stored(tmp_path)
+        if r["run_id"] == late.run_id and r["symbol"] == "S01"
+    ]
+    assert {step for step, _ in steps} == {1, 2, 3}
+    assert min(when for _, when in steps) == as_datetime(late.cutoff)
+
+
+def test_events_bear_on_the_first_bar_complete_after_them(plugins, tmp_path):
+    """A release at 8:30 in New York is in the day of a market that never shuts and in the session that follows."""
+    path = tmp_path / "config.yaml"
+    path.write_text(
+        "feed: {type: simulated, start: 2023-01-01, end: 2025-06-01, releases: [nfp]}\n"
+        "universe: {SPY: {asset_class: equity}, BTCUSDT: {asset_class: crypto}}\n"
+        "horizon: 4\nforecasters: [{type: random_walk}]\nstore: sqlite:///results.db\n"
+    )
+    config = load(path, plugins)[0]
+    releases = {f.scheduled_at for f in config.feed.build().facts(("BTCUSDT",), _ALL) if f.kind == "nfp"}
+    assert np.datetime64("2025-04-04T12:30") in releases
+    run(config, plugins, as_of=datetime(2025, 4, 2, tzinfo=UTC))
+    score(config, as_of=None, progress=lambda *_: None)
+    with Store(f"sqlite:///{tmp_path}/results.db") as store:
+        rows = store.predictions()
+        active = {(r["symbol"], r["step"]) for r in store.evaluations() if r["event_active"]}
+    assert {(r["symbol"], str(r["session"])) for r in rows if (r["symbol"], r["step"]) in active} == {
+        ("SPY", "2025-04-04"),
+        ("BTCUSDT", "2025-04-04"),
+    }
 
 
 def test_the_simulated_market_runs_and_its_envelope_is_honest(plugins, tmp_path):

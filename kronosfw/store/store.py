@@ -105,11 +105,20 @@ class Store:
         due = ml_predictions.c.target_available_at <= as_of
         return self._rows(ml_predictions, select(ml_predictions).where(due, ~exists().where(_SAME_KEY)))
 
-    def past(self, cutoff: datetime) -> pd.DataFrame:
-        """Return the scored predictions whose outcome was known by the cutoff, both tables joined."""
+    def past(
+        self, cutoff: datetime, *, timeframe: str | None = None, models: Sequence[str] | None = None
+    ) -> pd.DataFrame:
+        """Return the scored predictions whose outcome was known by the cutoff, both tables joined.
+
+        Those of one timeframe and of some models alone, where these are given.
+        """
         extra = [column for column in signal_evaluations.c if column.name not in ml_predictions.c]
         columns = [*ml_predictions.c, *extra]
         query = select(*columns).where(_SAME_KEY, signal_evaluations.c.realised_at <= cutoff)
+        if timeframe is not None:
+            query = query.where(ml_predictions.c.timeframe == timeframe)
+        if models is not None:
+            query = query.where(ml_predictions.c.model_name.in_(models))
         rows = self._read(lambda connection: connection.execute(query).all())
         return to_frame(columns, rows).sort_values(_BY_TIME, ignore_index=True)
 
