@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from .errors import ConfigError, Interrupted
+from .errors import ConfigError, Interrupted, KronosfwError, PluginError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -41,6 +41,16 @@ def isolate(
         else:
             results.update(enumerate(found, start))
     return results, errors
+
+
+def required(build: Callable[[], Result], what: str) -> Result:
+    """Build what a run cannot do without; raises PluginError, naming it, where that fails."""
+    try:
+        return build()
+    except KronosfwError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise PluginError(f"{what}: {reason(error)}") from error
 
 
 def reason(error: BaseException) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 from .checkpoints import discover
 from .config import Config
 from .interfaces import CheckpointPolicy, Component, Forecaster, ForecasterConfig, type_name
-from .isolation import NEVER_ISOLATED, isolate, reason
+from .isolation import NEVER_ISOLATED, isolate, reason, required
 from .manifest import digest
 from .plugins import Plugins
 from .reading import Failure, Progress
@@ -44,13 +44,14 @@ class Member:
 
 def build_members(config: Config, plugins: Plugins) -> tuple[list[Member], list[Failure]]:
     """Build every forecaster; one that cannot be built is set apart. Raises ConfigError for a user's mistake."""
-    policy = config.checkpoints.build() if config.checkpoints else None
+    options = config.checkpoints
+    policy = required(options.build, f"checkpoint policy {options.type}") if options else None
     found = discover(config.checkpoint_root) if config.checkpoint_root else []
     members, failures = [], []
-    for options in config.forecasters:
-        name = options.name or options.type
+    for forecaster in config.forecasters:
+        name = forecaster.name or forecaster.type
         try:
-            members.append(_member(name, options, config, plugins, policy, found))
+            members.append(_member(name, forecaster, config, plugins, policy, found))
         except NEVER_ISOLATED:
             raise
         except (Exception, SystemExit) as error:
@@ -104,7 +105,10 @@ def run_member(
                 found = forecaster.forecast(part, levels)
                 if len(found) != len(part):
                     raise ValueError(f"returned {len(found)} forecasts for {len(part)} windows")
-                return [_checked(f, w, levels, member.name) for f, w in zip(found, part, strict=True)]
+                return [
+                    replace(check_forecast(f, w, levels), model=member.name)
+                    for f, w in zip(found, part, strict=True)
+                ]
 
             results, errors = isolate(chunk, call)
             forecasts += [results[i] for i in sorted(results)]
@@ -122,10 +126,12 @@ def _with_weights(member: Member, asset_class: str) -> Forecaster:
     return switched
 
 
-def _checked(forecast: Forecast, window: Window, levels: Sequence[float], name: str) -> Forecast:
-    """Refuse a forecast that is not of this window at these levels."""
+def check_forecast(forecast: Forecast, window: Window, levels: Sequence[float]) -> Forecast:
+    """Return the forecast if it is one of this window at these levels; raises ValueError if it is not."""
+    if not isinstance(forecast, Forecast):
+        raise ValueError(f"returned a {type(forecast).__name__} where a Forecast was expected")
     if forecast.symbol != window.symbol or not np.array_equal(forecast.time, window.future.time):
         raise ValueError("returned a forecast of another window")
     if forecast.levels != tuple(levels) or "close" not in forecast.columns:
         raise ValueError("returned other quantile levels than asked for, or none of the close")
-    return replace(forecast, model=name)
+    return forecast

@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from .checks import DataReport
 from .config import Config
+from .ensemble import Ensemble, build_ensemble
 from .errors import DONE, PARTIAL, ConfigError, DataError, StoreError
-from .interfaces import Ensembler
-from .isolation import isolate, reason
-from .manifest import digest, manifest, run_id
-from .members import Member, build_members, options_version, run_member
+from .isolation import isolate, reason, required
+from .manifest import manifest, run_id
+from .members import Member, build_members, run_member
 from .plugins import Plugins
 from .reading import Failure, Market, Progress, read
 from .rows import as_datetime, prediction_rows
 from .store import Store, spool
 from .types import Forecast, Moment, Window
 from .windows import Cutter
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 log = logging.getLogger(__name__)
 
@@ -123,56 +128,62 @@ def _chosen(config: Config, symbols: Sequence[str] | None) -> tuple[str, ...]:
 def _run(subject: Run, plugins: Plugins, progress: Progress) -> RunReport:
     config = subject.config
     store, trouble = _open(config)
-    members, failures = build_members(config, plugins)
-    ensembler = config.ensembler.build() if config.ensembler else None
-    levels = tuple(ensembler.member_levels(config.quantiles)) if ensembler else config.quantiles
-
-    market, windows, failed = _cut(subject, members, progress)
-    failures += failed
-    log.info("%d windows as of %s UTC, %d symbols set apart", len(windows), market.cutoff, len(failed))
-    forecasts: list[Forecast] = []
-    for member in members:
-        found, failed = run_member(member, list(windows.values()), levels, config.batch, progress)
-        log.info("%s %s: %d forecasts, %d failures", member.name, member.options, len(found), len(failed))
-        forecasts += found
+    with store or nullcontext():
+        members, failures = build_members(config, plugins)
+        ensemble, failed = build_ensemble(config, plugins)
         failures += failed
-    if ensembler and config.ensembler:
-        if ensembler.learns and store:
-            names = [member.name for member in members]
-            ensembler.fit(store.past(as_datetime(market.cutoff), timeframe=config.freq, models=names))
-        found, failed = _combine(config.ensembler.name, ensembler, windows, forecasts, config.quantiles)
-        forecasts += found
+        market, windows, failed = _cut(subject, members, progress)
         failures += failed
+        log.info("%d windows as of %s UTC", len(windows), market.cutoff)
 
-    versions = _versions(members, config, plugins)
-    content = manifest(config, plugins, market.cutoff, list(windows.values()), versions)
-    place = {symbol: i for i, symbol in enumerate(subject.symbols)}
-    report = RunReport(
-        run_id=run_id(content),
-        cutoff=market.cutoff,
-        symbols=subject.symbols,
-        forecasts=sorted(
-            (f.only(config.quantiles, config.horizon) for f in forecasts), key=lambda f: place[f.symbol]
-        ),
-        windows=windows,
-        data=market.reports,
-        failures=failures,
-    )
-    _enough(report, config.min_symbols)
-    for forecast in report.forecasts:
-        plugins.notify("after_forecast", run=subject, forecast=forecast)
-    progress("storing", 0, 1)
-    _keep(report, subject, content, versions, store, trouble)
+        levels = ensemble.member_levels if ensemble else config.quantiles
+        forecasts: list[Forecast] = []
+        for member in members:
+            found, failed = run_member(member, list(windows.values()), levels, config.batch, progress)
+            log.info("%s %s: %d forecasts, %d failures", member.name, member.options, len(found), len(failed))
+            forecasts += found
+            failures += failed
+        if ensemble:
+            past = partial(_past, store, market, config, [m.name for m in members])
+            found, failed = ensemble.combine(windows, forecasts, config.quantiles, past)
+            forecasts += found
+            failures += failed
+
+        versions = _versions(members, ensemble, config)
+        content = manifest(config, plugins, market.cutoff, list(windows.values()), versions)
+        place = {symbol: i for i, symbol in enumerate(subject.symbols)}
+        served = (f.only(config.quantiles, config.horizon) for f in forecasts)
+        report = RunReport(
+            run_id=run_id(content),
+            cutoff=market.cutoff,
+            symbols=subject.symbols,
+            forecasts=sorted(served, key=lambda f: place[f.symbol]),
+            windows=windows,
+            data=market.reports,
+            failures=failures,
+        )
+        _enough(report, config.min_symbols)
+        for forecast in report.forecasts:
+            plugins.notify("after_forecast", run=subject, forecast=forecast)
+        progress("storing", 0, 1)
+        _keep(report, subject, content, versions, store, trouble)
     report.seconds = (datetime.now(UTC) - subject.started_at).total_seconds()
     return report
 
 
 def _open(config: Config) -> tuple[Store | None, str]:
-    """Open the store; where it is down the run goes on, and its results are spooled."""
+    """Open the store; where it cannot be used the run goes on, and its results are spooled."""
     try:
         return Store(config.store.get_secret_value()), ""
     except StoreError as error:
         return None, str(error)
+
+
+def _past(store: Store | None, market: Market, config: Config, models: Sequence[str]) -> pd.DataFrame:
+    """Return the members' scored predictions that were known at the cutoff; raises StoreError without a store."""
+    if store is None:
+        raise StoreError("there is no store to learn from")
+    return store.past(as_datetime(market.cutoff), timeframe=config.freq, models=models)
 
 
 def _cut(
@@ -180,7 +191,7 @@ def _cut(
 ) -> tuple[Market, dict[str, Window], list[Failure]]:
     """Read the market and cut each symbol's window; symbols that fail are set apart."""
     config = subject.config
-    encoders = [options.build() for options in config.encoders]
+    encoders = [required(options.build, f"encoder {options.type}") for options in config.encoders]
     leaders = sorted({name for encoder in encoders for name in encoder.leaders})
     absent = [name for name in leaders if name not in config.universe]
     if absent:
@@ -221,34 +232,12 @@ def _cut(
     return market, {ready[i]: windows[i] for i in sorted(windows)}, failures
 
 
-def _combine(
-    name: str,
-    ensembler: Ensembler,
-    windows: Mapping[str, Window],
-    forecasts: Sequence[Forecast],
-    levels: Sequence[float],
-) -> tuple[list[Forecast], list[Failure]]:
-    """Combine the members of each symbol that has any."""
-    by_symbol: dict[str, list[Forecast]] = {}
-    for forecast in forecasts:
-        by_symbol.setdefault(forecast.symbol, []).append(forecast)
-    symbols = list(by_symbol)
-
-    def combine(chunk: Sequence[str]) -> list[Forecast]:
-        return [replace(ensembler.combine(windows[s], by_symbol[s], levels), model=name) for s in chunk]
-
-    combined, errors = isolate(symbols, combine)
-    failures = [Failure(symbols[i], "ensemble", reason(errors[i]), name) for i in sorted(errors)]
-    return [combined[i] for i in sorted(combined)], failures
-
-
-def _versions(members: Sequence[Member], config: Config, plugins: Plugins) -> dict[str, dict[str, str]]:
+def _versions(members: Sequence[Member], ensemble: Ensemble | None, config: Config) -> dict[str, dict[str, str]]:
     """Return model → asset class → version, for members and ensemble."""
     classes = sorted({instrument.asset_class for instrument in config.universe.values()})
     versions = {m.name: {c: m.version(c) for c in classes} for m in members}
-    if config.ensembler:
-        own = options_version(config.ensembler, plugins)
-        versions[config.ensembler.name] = {c: f"{own}.{digest([v[c] for v in versions.values()])}" for c in classes}
+    if ensemble:
+        versions[ensemble.name] = {c: ensemble.version([v[c] for v in versions.values()]) for c in classes}
     return versions
 
 

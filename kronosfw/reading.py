@@ -12,9 +12,9 @@ import pandas as pd
 from .calendars import calendar
 from .checks import DataReport, Inspection
 from .config import Config
-from .errors import DataError, KronosfwError, SymbolError
-from .interfaces import Feed, FeedConfig
-from .isolation import NEVER_ISOLATED, isolate, reason
+from .errors import DataError, SymbolError
+from .interfaces import Feed
+from .isolation import NEVER_ISOLATED, isolate, reason, required
 from .types import Bars, Fact, Moment, Span, moment
 
 Progress = Callable[[str, int, int], None]
@@ -94,7 +94,7 @@ def read(
     whole cannot be used and DataError where no symbol passes.
     """
     until = present() if isinstance(as_of, str) else as_moment(as_of)
-    feed = _build(config.feed)
+    feed = required(config.feed.build, f"feed {config.feed.type}")
     # Rows that the checks drop must not shorten the context.
     span = Span(end=until, start=start, last=last and last + last // 10 + 10)
     market = _inspect(feed, config, symbols, span, progress)
@@ -106,19 +106,10 @@ def read(
     return market
 
 
-def _build(options: FeedConfig) -> Feed:
-    """Build a feed; raises DataError where that fails, for nothing can be read then."""
-    try:
-        return options.build()
-    except KronosfwError:
-        raise
-    except (Exception, SystemExit) as error:
-        raise DataError(f"feed {options.type}: {reason(error)}") from error
-
-
 def _read_facts(market: Market, config: Config, feed: Feed, span: Span) -> None:
     """Read the facts; raises DataError where they cannot be read although an encoder needs them."""
-    source = _build(config.facts) if config.facts else feed
+    options = config.facts
+    source = required(options.build, f"feed {options.type}") if options else feed
     try:
         market.facts = list(source.facts(tuple(market.bars), span))
     except NEVER_ISOLATED:

@@ -37,14 +37,14 @@ class _Console(Console):
 def print_run(report: RunReport, config: Config, console: Console | None = None) -> None:
     """Print the forecasts as a table, then what was found in the data, what failed and where the results are."""
     console = console or _Console()
-    shown = [f for f in report.forecasts if f.model == config.model_names[-1]]
+    shown = list({f.symbol: f for f in report.forecasts}.values())  # the ensemble's where there is one
     console.print(
         f"[bold]{len(report.served)}[/] of {len(report.symbols)} symbols, {config.horizon} bars of {config.freq} "
         f"ahead, as of [bold]{_minute(report.cutoff)} UTC[/], model [bold]{escape(config.model_names[-1])}[/]\n",
         highlight=False,
     )
     if shown:
-        console.print(_envelopes(shown[:_MOST], report.windows, console.width))
+        console.print(_envelopes(shown[:_MOST], report.windows, config.model_names[-1], console.width))
     if len(shown) > _MOST:
         console.print(f"… and {len(shown) - _MOST} more symbols in the store")
     _print_findings(report, console)
@@ -78,7 +78,8 @@ def print_scores(report: ScoreReport, console: Console | None = None) -> None:
     """Print scores by model, and what could not be scored."""
     console = console or _Console()
     if report.models:
-        table = Table(box=box.SIMPLE_HEAD, title=f"{report.scored} predictions scored", title_justify="left")
+        console.print(f"[bold]{report.scored}[/] predictions scored\n", highlight=False)
+        table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 0, 0, 1))
         for name in ("model", "n", "coverage of 80 %", "pinball", "CRPS", "direction"):
             table.add_column(name, justify="left" if name == "model" else "right")
         for m in report.models:
@@ -105,8 +106,11 @@ def scores_as_json(report: ScoreReport) -> dict[str, Any]:
     }
 
 
-def _envelopes(forecasts: Sequence[Forecast], windows: Mapping[str, Window], width: int) -> Table:
-    """Return a table with each symbol's envelope at the last step, drawn on one scale."""
+def _envelopes(forecasts: Sequence[Forecast], windows: Mapping[str, Window], usual: str, width: int) -> Table:
+    """Return a table with each symbol's envelope at the last step, drawn on one scale.
+
+    A symbol whose forecast is not of the ``usual`` model says of which it is.
+    """
     size = min(max(width - _FIGURES, 15), 41) // 2 * 2 + 1
     last = {f.symbol: float(windows[f.symbol].bars.close[-1]) for f in forecasts}
     ends = {f.symbol: f.at(ENVELOPE)[-1] for f in forecasts}
@@ -120,7 +124,7 @@ def _envelopes(forecasts: Sequence[Forecast], windows: Mapping[str, Window], wid
         window, close = windows[f.symbol], last[f.symbol]
         low, mid, high = ends[f.symbol]
         table.add_row(
-            f"[bold]{escape(f.symbol)}[/]",
+            f"[bold]{escape(f.symbol)}[/]{f' ({escape(f.model)})' * (f.model != usual)}",
             _price(close, close),
             _target(window),
             *(_price(value, close) for value in (low, mid, high)),
@@ -144,7 +148,8 @@ def _print_findings(report: RunReport, console: Console) -> None:
     findings = [(r.symbol, f) for r in report.data.values() for f in r.findings if f.action != "refused"]
     if not findings:
         return
-    table = Table(box=box.SIMPLE_HEAD, title="Data", title_justify="left", pad_edge=False)
+    console.print("\n[bold]Data[/]")
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 0, 0, 1))
     for name in ("symbol", "check", "rows", "done", "detail"):
         table.add_column(name, justify="right" if name == "rows" else "left")
     for symbol, f in findings[:_MOST]:

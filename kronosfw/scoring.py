@@ -18,10 +18,10 @@ from .errors import DONE, PARTIAL
 from .reading import Failure, Progress, as_moment, present, read
 from .rows import ENVELOPE, as_datetime
 from .store import Store
-from .types import Bars, Fact
+from .types import Bars, Fact, Moment
 
 HIGH_IMPORTANCE = 3.0
-"""A fact of at least this importance, or of none stated, makes an event bar."""
+"""An event of at least this importance, or of none stated, makes an event bar."""
 _VOLATILITY, _USUAL, _FEWEST = 20, 250, 60
 _CALM, _WILD = 0.75, 1.33
 _KEY = ("symbol", "timeframe", "as_of", "model_name", "model_version", "step")
@@ -157,12 +157,12 @@ def _event_bars(facts: Sequence[Fact], bars: Bars) -> NDArray[np.bool_] | None:
     """
     if not facts:
         return None
-    important = [
-        f.scheduled_at
-        for f in facts
-        if (not f.symbols or bars.symbol in f.symbols)
-        and f.values.get("importance", HIGH_IMPORTANCE) >= HIGH_IMPORTANCE
-    ]
+    stated: dict[tuple[str, Moment], float | None] = {}
+    for f in facts:
+        if not f.symbols or bars.symbol in f.symbols:
+            event = (f.event or f.kind, f.scheduled_at)
+            stated[event] = f.values.get("importance", stated.get(event))
+    important = [at for (_, at), value in stated.items() if value is None or value >= HIGH_IMPORTANCE]
     scheduled = np.array(important, dtype="datetime64[us]")
     first = np.searchsorted(bars.times.available_at, scheduled, side="right")
     active = np.zeros(len(bars) + 1, dtype=np.bool_)

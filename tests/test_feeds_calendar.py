@@ -118,7 +118,7 @@ def test_a_schedule_is_in_new_york_time(facts):
     )
     assert [f.scheduled_at for f in (winter, summer)] == [moment("2024-01-11T13:30"), moment("2024-07-11T12:30")]
     assert (winter.kind, winter.values) == ("cpi", {"importance": 3})
-    assert (election.kind, election.values) == ("usd_election", {})
+    assert (election.kind, election.values) == ("usd_election", {"importance": 2})
     assert election.scheduled_at == moment("2024-11-05T05:00")
     assert election.known_at == moment("2023-11-06T05:00")
 

@@ -12,7 +12,7 @@ import pytest
 from pydantic import Field
 
 from kronosfw.builtin.simulated import SimulatedFeed
-from kronosfw.errors import ConfigError, DataError, Interrupted
+from kronosfw.errors import ConfigError, DataError, Interrupted, PluginError
 from kronosfw.hookspec import hookimpl
 from kronosfw.interfaces import EncoderConfig, EnsemblerConfig, FeedConfig, ForecasterConfig
 from kronosfw.isolation import isolate
@@ -118,22 +118,32 @@ class Learner(EnsemblerConfig):
     """Takes the first member, and remembers what it was given to learn from."""
 
     type: Literal["learner"] = "learner"
+    fault: str = Field("", description="What goes wrong.")
     past: ClassVar[list[pd.DataFrame]] = []
 
     def build(self):
-        return LearnerEnsembler()
+        if self.fault == "build":
+            raise RuntimeError("no booster")
+        return LearnerEnsembler(self.fault)
 
 
 class LearnerEnsembler:
     learns = True
 
+    def __init__(self, fault):
+        self.fault = fault
+
     def member_levels(self, levels):
-        return sorted({*levels, 0.25})
+        return [0.5] if self.fault == "levels" else sorted({*levels, 0.25})
 
     def fit(self, past):
+        if self.fault == "fit":
+            raise SystemExit("left")
         Learner.past.append(past)
 
     def combine(self, window, members, levels):
+        if self.fault == "garbage":
+            return {"p50": 1.0}
         if window.symbol == "S07":
             raise RuntimeError("cannot combine S07")
         return members[0].only(levels)
@@ -143,8 +153,12 @@ class NeedsVix(EncoderConfig):
     """Wants a leader."""
 
     type: Literal["needs_vix"] = "needs_vix"
+    broken: bool = Field(False, description="Whether it cannot be built.")
 
     def build(self):
+        if self.broken:
+            raise ImportError("no module named lexicon")
+
         class Encoder:
             names, known_ahead, leaders = ("vix",), (False,), ("VIX",)
 
@@ -286,6 +300,30 @@ def test_a_broken_forecaster_does_not_take_down_the_rest(configure, plugins, fau
     assert len(report.served) == 50
     assert {f.model for f in report.failures} == {"fickle"}
     assert all(reason in f.reason for f in report.failures)
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        ("build", "RuntimeError: no booster"),
+        ("levels", "asks the members for other quantile levels"),
+        ("fit", "SystemExit: left"),
+        ("garbage", "returned a dict where a Forecast was expected"),
+    ],
+)
+def test_a_broken_ensembler_leaves_the_members(configure, plugins, tmp_path, fault, reason):
+    report = run(configure(ensembler=f"{{type: learner, fault: {fault}}}"), plugins)
+    assert report.exit_code == 3
+    assert {f.model for f in report.failures} == {"ensemble"}
+    assert all(reason in f.reason for f in report.failures)
+    assert {row["model_name"] for row in stored(tmp_path)} == {"random_walk", "fickle"}
+
+
+def test_what_a_run_cannot_do_without_is_named(configure, plugins):
+    universe = "{S00: {asset_class: crypto}, VIX: {asset_class: crypto, forecast: false}}"
+    with pytest.raises(PluginError, match="encoder needs_vix: ImportError: no module named lexicon") as raised:
+        run(configure(encoders="[{type: needs_vix, broken: true}]", universe=universe), plugins)
+    assert raised.value.exit_code == 2
 
 
 def test_forecasts_of_another_window_are_refused(configure, plugins):

@@ -94,7 +94,7 @@ def _schedule(columns: Mapping[str, Any]) -> list[Entry]:
     ends = _new_york(dates + _DAY, ["00:00"] * len(dates))
     entries = []
     for row, name in enumerate(names):
-        values = {"importance": 3.0} if f"USD {name}" in _MOVERS else {}
+        values = {"importance": 3.0 if f"USD {name}" in _MOVERS else 2.0}
         unplanned_at = at[row] if times[row] else ends[row]
         entries.append(Entry("USD", name, at[row], values, unplanned_at if is_unscheduled(name) else None))
     return entries
