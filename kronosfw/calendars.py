@@ -6,21 +6,22 @@ is first asked for and once in a process.
 
 from __future__ import annotations
 
-import difflib
 from functools import cache
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from . import freq as _freq
-from .errors import ConfigError, DataError
+from .errors import ConfigError, DataError, SymbolError, did_you_mean
 from .types import Moment, Moments, Times
 
 _DAY = np.timedelta64(1, "D")
 _MARGIN = np.timedelta64(400, "D")
 _DATE = "datetime64[D]"
 _EARLIEST = np.datetime64("1900-01-01", "us")
+_MOST = 30_000_000
+"""Bars that a symbol's times may span: a wrong year in minute bars would fill the memory."""
 _LATEST = np.datetime64("2200-01-01", "us")
 
 
@@ -31,8 +32,7 @@ def calendar(name: str) -> Calendar:
 
     known = exchange_calendars.get_calendar_names(include_aliases=True)
     if name not in known:
-        close = difflib.get_close_matches(name, known, n=1)
-        hint = f"; did you mean '{close[0]}'?" if close else "; use 24/7, 24/5 or a code such as XNYS"
+        hint = did_you_mean(name, known) or "; use 24/7, 24/5 or a code such as XNYS"
         raise ConfigError(f"there is no trading calendar '{name}'{hint}")
     return Calendar(name)
 
@@ -54,22 +54,32 @@ class Calendar:
         first, last = np.searchsorted(bars.time, [start, end + np.timedelta64(1, "us")])
         return bars[first:last]
 
-    def match(self, stamps: Moments, freq: str) -> tuple[NDArray[np.int64], Times]:
+    def match(
+        self, stamps: Moments, freq: str, labels: Literal["open", "close"] = "open"
+    ) -> tuple[NDArray[np.int64], Times]:
         """Find the bar of each of N > 0 stamps.
 
         Returns positions ``[N]``, −1 for a stamp that belongs to no bar, and the bars that they count in. An
-        intraday stamp is the bar's open. A daily one is midnight UTC of the session's date, or any moment of
-        the session, or midnight at the market.
+        intraday stamp is the bar's open, or the moment it was complete where ``labels`` says so. A daily one is
+        midnight UTC of the session's date; where the market has a local day, any moment of the session or
+        midnight there will do. A market without one knows no other day than UTC's. Raises SymbolError where
+        the stamps lie too far apart.
         """
-        bars = self._bars(stamps.min() - _DAY, stamps.max() + _DAY, freq)
+        first, last = stamps.min(), stamps.max()
+        if (last - first) // np.timedelta64(_freq.minutes(freq), "m") > _MOST:
+            raise SymbolError(f"times from {_date(first)} to {_date(last)} cannot all be those of {freq} bars")
+        bars = self._bars(first - _DAY, last + _DAY, freq)
         if not _freq.is_daily(freq):
-            return _find(bars.time, stamps), bars
+            return _find(bars.time if labels == "open" else bars.available_at, stamps), bars
         dates = stamps.astype(_DATE)
-        labels = dates == stamps
         positions = _find(bars.session, dates)
-        if not labels.all():
-            odd = ~labels
-            positions[odd] = self._session_of(bars, stamps[odd])
+        odd = dates != stamps
+        if labels == "close":
+            closes = _find(bars.available_at, stamps)
+            positions, odd = np.where(closes < 0, positions, closes), odd & (closes < 0)
+        if odd.any():
+            local = str(self._source.tz) != "UTC"
+            positions[odd] = self._session_of(bars, stamps[odd]) if local else -1
         return positions, bars
 
     def _session_of(self, bars: Times, stamps: Moments) -> NDArray[np.int64]:
@@ -77,7 +87,7 @@ class Calendar:
         import pandas as pd
 
         inside = np.searchsorted(bars.time, stamps, side="right") - 1
-        is_open = (inside >= 0) & (stamps < bars.available_at[inside])
+        is_open = (inside >= 0) & (stamps <= bars.available_at[inside])
         local = pd.DatetimeIndex(stamps).tz_localize("UTC").tz_convert(self._source.tz).tz_localize(None)
         by_date = _find(bars.session, local.to_numpy().astype(_DATE))
         return np.where(is_open, inside, by_date)

@@ -30,7 +30,7 @@ def _versions(root: Path) -> Iterator[Checkpoint]:
             pooled = folder.parents[1].name == "base" and folder.parents[1].parent == root
             try:
                 yield _read(folder, manifest, None if pooled else folder.parents[1].name)
-            except (OSError, ValueError, KeyError, TypeError) as error:
+            except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
                 log.warning("checkpoint %s left out: %s: %s", folder, type(error).__name__, error)
 
 

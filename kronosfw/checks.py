@@ -6,7 +6,7 @@ Each check has a policy in the configuration (``checks``): refuse the symbol, re
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 PRICES = ("open", "high", "low", "close")
 TRADED = ("volume", "amount")
+_HARMLESS = {"after_cutoff", "mixed_zones", "unsorted", "bad_volume"}
+"""Repairs that do not count towards ``max_repaired``: they drop or change no price."""
 _DONE = {"refuse": "refused", "repair": "repaired", "accept": "accepted"}
 
 
@@ -69,8 +71,10 @@ class Inspection:
         self._symbol, self._market, self._freq, self._checks = symbol, market, freq, checks
         self._touched = 0
 
-    def bars(self, frame: pd.DataFrame | None, until: Moment) -> Bars:
-        """Return the bars complete by ``until``; raises SymbolError if a check refuses the symbol."""
+    def bars(self, frame: pd.DataFrame | SymbolError | None, until: Moment) -> Bars:
+        """Return the bars complete by ``until``, at least one; raises SymbolError if a check refuses the symbol."""
+        if isinstance(frame, SymbolError):
+            raise frame
         if frame is None:
             raise SymbolError(f"{self._symbol}: the feed gave nothing")
         stamps, values, columns = self._arrays(frame)
@@ -79,22 +83,25 @@ class Inspection:
         if len(offsets) > 1:
             self._found("mixed_zones", len(offsets), f"UTC offsets {', '.join(offsets)}")
 
-        keep = ~np.isnat(stamps) & (stamps <= until)
-        stamps, values, late = stamps[keep], values[keep], int((~keep).sum())
+        unknown = np.isnat(stamps)
+        if unknown.any():
+            self._found("nonfinite", int(unknown.sum()), "no time")
+        late = stamps > until
+        stamps, values = stamps[~unknown & ~late], values[~unknown & ~late]
         if not len(stamps):
             raise SymbolError(f"{self._symbol}: the feed has no bars by {_show(until)}")
         if (stamps[1:] < stamps[:-1]).any():
             self._found("unsorted", int((stamps[1:] < stamps[:-1]).sum()), "rows out of order")
-            order = np.argsort(stamps, kind="stable")
-            stamps, values = stamps[order], values[order]
-
-        positions, grid = self._market.match(stamps, self._freq)
+        labels: Literal["open", "close"] = "close" if frame.attrs.get("stamp") == "close" else "open"
+        positions, grid = self._market.match(stamps, self._freq, labels)
+        order = np.argsort(positions, kind="stable")
+        stamps, positions, values = stamps[order], positions[order], values[order]
         positions, values = self._on_calendar(stamps, positions, values)
         under_way = grid.available_at[positions] > until
-        if late + under_way.any():
-            count = late + int(under_way.sum())
+        count = int(late.sum() + (under_way & (grid.time[positions] < until)).sum())
+        if count:
             self._found("after_cutoff", count, f"not complete by {_show(until)}")
-            positions, values = positions[~under_way], values[~under_way]
+        positions, values = positions[~under_way], values[~under_way]
         positions, values = self._sound(grid, positions, values)
         self._volume(grid, positions, values, columns)
         self._gaps(grid, positions)
@@ -103,6 +110,8 @@ class Inspection:
                 f"{self._symbol}: {self._touched} of {self.report.rows} rows needed repair "
                 f"({self._list()}), more than checks.max_repaired = {self._checks.max_repaired:g} allows"
             )
+        if not len(positions):
+            raise SymbolError(f"{self._symbol}: no bar is complete by {_show(until)}")
         return Bars(self._symbol, grid[positions], values, columns)
 
     def history(self, bars: Bars, cutoff: Moment) -> None:
@@ -138,7 +147,7 @@ class Inspection:
         off = positions < 0
         if off.any():
             when = _show(stamps[off][0])
-            self._found("off_calendar", int(off.sum()), f"{self._market.name} is shut, first {when}")
+            self._found("off_calendar", int(off.sum()), f"{self._market.name} has no such bar, first {when}")
             positions, values = positions[~off], values[~off]
         again = positions[:-1] == positions[1:]
         if again.any():
@@ -193,7 +202,7 @@ class Inspection:
         if policy == "refuse":
             raise SymbolError(f"{self._symbol}: {check.replace('_', ' ')}: {count} ({detail})")
         repair = bool(policy == "repair")
-        if repair and check not in ("after_cutoff", "mixed_zones", "unsorted"):
+        if repair and check not in _HARMLESS:
             self._touched += count
         return repair
 

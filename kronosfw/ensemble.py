@@ -32,7 +32,7 @@ class Ensemble:
 
     def version(self, members: Sequence[str]) -> str:
         """Return what has to be equal for the numbers to be: its own options and the members' versions."""
-        return f"{self.options}.{digest(list(members))}"
+        return f"{self.options}.{digest(sorted(members))}"
 
     def combine(
         self,
@@ -40,15 +40,21 @@ class Ensemble:
         forecasts: Sequence[Forecast],
         levels: Sequence[float],
         past: Callable[[], pd.DataFrame],
-    ) -> tuple[list[Forecast], list[Failure]]:
-        """Combine the members of each symbol that has any; ``past`` gives what an ensembler learns from."""
+    ) -> tuple[str, list[Forecast], list[Failure]]:
+        """Combine the members of each symbol that has any; ``past`` gives what an ensembler learns from.
+
+        Returns a digest of that past, the forecasts and what failed.
+        """
+        learned = ""
         try:
             if self.ensembler.learns:
-                self.ensembler.fit(past())
+                frame = past()
+                learned = _fingerprint(frame)
+                self.ensembler.fit(frame)
         except NEVER_ISOLATED:
             raise
         except (Exception, SystemExit) as error:
-            return [], [Failure("", "ensemble", reason(error), self.name)]
+            return learned, [], [Failure("", "ensemble", reason(error), self.name)]
         members: dict[str, list[Forecast]] = {}
         for forecast in forecasts:
             members.setdefault(forecast.symbol, []).append(forecast)
@@ -63,7 +69,15 @@ class Ensemble:
 
         combined, errors = isolate(symbols, call)
         failures = [Failure(symbols[i], "ensemble", reason(errors[i]), self.name) for i in sorted(errors)]
-        return [combined[i] for i in sorted(combined)], failures
+        return learned, [combined[i] for i in sorted(combined)], failures
+
+
+def _fingerprint(past: pd.DataFrame) -> str:
+    """Return a digest of predictions and what came of them."""
+    import pandas as pd
+
+    told = past[["symbol", "as_of", "model_name", "model_version", "step", "p10", "p50", "p90", "realised"]]
+    return digest(pd.util.hash_pandas_object(told, index=False).tolist(), 16)
 
 
 def build_ensemble(config: Config, plugins: Plugins) -> tuple[Ensemble | None, list[Failure]]:
@@ -73,7 +87,7 @@ def build_ensemble(config: Config, plugins: Plugins) -> tuple[Ensemble | None, l
         return None, []
     try:
         ensembler = options.build()
-        levels = tuple(ensembler.member_levels(config.quantiles))
+        levels = tuple(sorted({float(level) for level in ensembler.member_levels(config.quantiles)}))
         if not set(config.quantiles) <= set(levels):
             raise ValueError("asks the members for other quantile levels than it is asked for")
         return Ensemble(options.name, ensembler, options_version(options, plugins), levels), []

@@ -16,6 +16,9 @@ Exit code 0 is success and 3 means done, but for some symbols or models.
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
 DONE = 0
 PARTIAL = 3
 
@@ -62,3 +65,9 @@ class Interrupted(KronosfwError):
     """Stopped on request before the end; running again finishes the work."""
 
     exit_code = 75
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return ``; did you mean '…'?`` with the closest known name, or nothing if none is close."""
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f"; did you mean '{close[0]}'?" if close else ""

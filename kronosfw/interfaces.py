@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
+    from .errors import SymbolError
     from .types import (
         Bars,
         Checkpoint,
@@ -38,14 +39,19 @@ if TYPE_CHECKING:
 class Feed(Protocol):
     """A source of bars and dated facts."""
 
-    def bars(self, symbols: Sequence[str], freq: str, span: Span) -> Iterator[tuple[str, pd.DataFrame]]:
-        """Yield ``(symbol, frame)`` once for each symbol asked for.
+    def bars(
+        self, symbols: Sequence[str], freq: str, span: Span
+    ) -> Iterator[tuple[str, pd.DataFrame | SymbolError]]:
+        """Yield ``(symbol, frame)`` once for each symbol asked for, or its SymbolError where it cannot be read.
 
         A frame has a column ``time`` (``datetime64[us, UTC]``, the bar's open; for daily bars midnight UTC of
         the session's date will do), float64 columns ``open, high, low, close``, and where the source has them
         ``volume`` and ``amount``. Rows stand as the source has them: the host sorts, checks and repairs.
-        ``frame.attrs["offsets"]`` may list the UTC offsets that the source mixed.
-        Raise SymbolError for a symbol that cannot be read, ConfigError if none ever can.
+        ``frame.attrs`` may say ``stamp = "close"`` where ``time`` is the moment each bar was complete, and list
+        in ``offsets`` the UTC offsets that the source mixed.
+
+        Raise ConfigError if no symbol can ever be read. Whatever else is raised, the host asks again for fewer
+        symbols until the one at fault stands alone.
         """
         ...
 
@@ -69,6 +75,7 @@ class EventEncoder(Protocol):
         """Return ``[T+H, E]`` for the bars in ``times``, NaN where nothing is known.
 
         The row of a bar may use what was known when that bar was complete, and nothing known after the cutoff.
+        It does not depend on where the window begins.
         The host passes facts sorted by ``known_at`` and leaders' bars, both already cut at the cutoff.
         """
         ...

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from .errors import ConfigError, Interrupted, KronosfwError, PluginError
+from .secrets import redact
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -55,6 +56,6 @@ def required(build: Callable[[], Result], what: str) -> Result:
 
 def reason(error: BaseException) -> str:
     """Return an error as one line: a message meant for the user as it is, others with their type."""
-    text = " ".join(str(error).split()) or "no message"
+    text = redact(" ".join(str(error).split()) or "no message")
     expected = type(error) is ValueError or type(error).__module__.startswith("kronosfw.")
     return text if expected else f"{type(error).__name__}: {text}"

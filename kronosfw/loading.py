@@ -5,9 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from . import yamlfile
-from .config import Config, PluginsSection, model_for, validate
-from .errors import PluginError
+from . import secrets, yamlfile
+from .calendars import calendar
+from .components import model_for
+from .config import Config, PluginsSection
+from .errors import ConfigError, PluginError
+from .mistakes import validate
 from .plugins import Plugins
 
 
@@ -19,7 +22,14 @@ def load(path: Path, plugins: Plugins | None = None) -> tuple[Config, Plugins]:
             plugins = Plugins.installed(_disabled(document.data))
         except PluginError as error:
             raise PluginError(f"{document.where(('plugins', 'disable'))}: {error}") from None
-    return validate(model(plugins), document), plugins
+    config = validate(model(plugins), document)
+    secrets.remember(config)
+    for symbol, instrument in config.universe.items():
+        try:
+            calendar(instrument.market)
+        except ConfigError as error:
+            raise ConfigError(f"{document.where(('universe', symbol, 'calendar'))}: {error}") from None
+    return config, plugins
 
 
 def _disabled(data: dict[str, Any]) -> tuple[str, ...]:
@@ -32,4 +42,4 @@ def _disabled(data: dict[str, Any]) -> tuple[str, ...]:
 
 def model(plugins: Plugins) -> type[Config]:
     """Return the model of a configuration file for these plugins."""
-    return model_for(plugins.components, plugins.explain)
+    return model_for(plugins.components, plugins.explain, plugins.broken)

@@ -6,7 +6,8 @@ import hashlib
 import json
 import platform
 from collections.abc import Mapping, Sequence
-from importlib.metadata import version
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from . import __version__
@@ -14,28 +15,43 @@ from .config import Config
 from .plugins import Plugins
 from .types import Moment, Window
 
+_LIBRARIES = ("arch", "exchange_calendars", "numpy", "pandas", "pyarrow", "scipy", "statsforecast", "tzdata")
 _IRRELEVANT = {"plugins", "batch", "store", "spool", "min_symbols"}
 """Settings that no number depends on."""
 
 
 def manifest(
-    config: Config, plugins: Plugins, cutoff: Moment, windows: Sequence[Window], models: Mapping[str, Any]
+    config: Config,
+    plugins: Plugins,
+    cutoff: Moment,
+    windows: Sequence[Window],
+    models: Mapping[str, Any],
+    learned: str,
 ) -> dict[str, Any]:
-    """Return the manifest as plain values; secrets are masked."""
-    libraries = {name: version(name) for name in ("numpy", "pandas", "scipy")}
+    """Return the manifest as plain values; secrets are masked. ``learned`` identifies an ensembler's past."""
     return {
         "config": config.model_dump(mode="json", exclude=_IRRELEVANT),
         "symbols": [w.symbol for w in windows],
         "cutoff": f"{cutoff}Z",
         "data": fingerprint(windows),
         "models": dict(models),
+        "learned": learned,
         "versions": {
             "kronosfw": __version__,
             "python": platform.python_version(),
-            **libraries,
+            **_libraries(),
             **plugins.versions(),
         },
     }
+
+
+def _libraries() -> dict[str, str]:
+    """Return the versions of what is installed and can change a number."""
+    found = {}
+    for name in _LIBRARIES:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
 
 
 def run_id(content: Mapping[str, Any]) -> str:

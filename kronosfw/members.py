@@ -31,7 +31,7 @@ class Member:
     name: str
     forecaster: Forecaster
     options: str
-    """Release and digest of options, context and encoders, without the weights."""
+    """Release and digest of options and context, without the weights."""
     context: int
     """Bars of context it is given at most."""
     checkpoints: dict[str, Checkpoint | None] = field(default_factory=dict)
@@ -39,7 +39,9 @@ class Member:
     def version(self, asset_class: str) -> str:
         """Return release, options and checkpoint: what has to be equal for the numbers to be."""
         checkpoint = self.checkpoints.get(asset_class)
-        return self.options if checkpoint is None else f"{self.options}@{checkpoint.version}"
+        if checkpoint is None:
+            return self.options
+        return f"{self.options}@{checkpoint.asset_class or 'base'}/{checkpoint.version}"
 
 
 def build_members(config: Config, plugins: Plugins) -> tuple[list[Member], list[Failure]]:
@@ -47,7 +49,8 @@ def build_members(config: Config, plugins: Plugins) -> tuple[list[Member], list[
     options = config.checkpoints
     policy = required(options.build, f"checkpoint policy {options.type}") if options else None
     found = discover(config.checkpoint_root) if config.checkpoint_root else []
-    members, failures = [], []
+    members: list[Member] = []
+    failures: list[Failure] = []
     for forecaster in config.forecasters:
         name = forecaster.name or forecaster.type
         try:
@@ -56,7 +59,16 @@ def build_members(config: Config, plugins: Plugins) -> tuple[list[Member], list[
             raise
         except (Exception, SystemExit) as error:
             failures.append(Failure("", "model", reason(error), name))
+    if config.encoders:
+        # What encoders see reaches as far back as the longest context.
+        seen = [context(members, config), *(encoder.model_dump(mode="json") for encoder in config.encoders)]
+        members = [replace(m, options=f"{m.options}.{digest(seen)}") for m in members]
     return members, failures
+
+
+def context(members: Sequence[Member], config: Config) -> int:
+    """Return the bars that a window holds for the member with the longest context."""
+    return max((member.context for member in members), default=config.context)
 
 
 def _member(
@@ -75,9 +87,15 @@ def _member(
     if policy is not None and hasattr(forecaster, "with_checkpoint"):
         mine = [c for c in found if c.forecaster == type_name(type(options))]
         classes = {instrument.asset_class for instrument in config.universe.values()}
-        serving = {name: policy.select(name, mine) for name in sorted(classes)}
-    encoders = [encoder.model_dump(mode="json") for encoder in config.encoders]
-    return Member(name, forecaster, options_version(options, plugins, context, encoders), context, serving)
+        serving = {name: _select(policy, name, mine) for name in sorted(classes)}
+    return Member(name, forecaster, options_version(options, plugins, context), context, serving)
+
+
+def _select(policy: CheckpointPolicy, asset_class: str, mine: Sequence[Checkpoint]) -> Checkpoint | None:
+    chosen = policy.select(asset_class, mine)
+    if chosen is not None and chosen not in [c for c in mine if c.asset_class in (asset_class, None)]:
+        raise ValueError(f"the checkpoint policy chose {chosen!r}, which is not a checkpoint for {asset_class}")
+    return chosen
 
 
 def run_member(
@@ -130,7 +148,8 @@ def check_forecast(forecast: Forecast, window: Window, levels: Sequence[float]) 
     """Return the forecast if it is one of this window at these levels; raises ValueError if it is not."""
     if not isinstance(forecast, Forecast):
         raise ValueError(f"returned a {type(forecast).__name__} where a Forecast was expected")
-    if forecast.symbol != window.symbol or not np.array_equal(forecast.time, window.future.time):
+    same = (forecast.symbol, forecast.cutoff) == (window.symbol, window.cutoff)
+    if not same or not np.array_equal(forecast.time, window.future.time):
         raise ValueError("returned a forecast of another window")
     if forecast.levels != tuple(levels) or "close" not in forecast.columns:
         raise ValueError("returned other quantile levels than asked for, or none of the close")

@@ -42,7 +42,10 @@ def as_of(value: str | datetime) -> str | datetime:
         when = value if isinstance(value, datetime) else datetime.fromisoformat(value)
     except (TypeError, ValueError):
         raise ValueError("expected latest, now, a date (2025-06-30) or a moment (2025-06-30T20:00Z)") from None
-    return when.replace(tzinfo=UTC) if when.tzinfo is None else when.astimezone(UTC)
+    try:
+        return when.replace(tzinfo=UTC) if when.tzinfo is None else when.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("expected a moment between the years 1 and 9999") from None
 
 
 AsOf = Annotated[Literal["latest", "now"] | datetime, BeforeValidator(as_of)]

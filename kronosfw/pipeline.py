@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from .checks import DataReport
 from .config import Config
 from .ensemble import Ensemble, build_ensemble
 from .errors import DONE, PARTIAL, ConfigError, DataError, StoreError
+from .interfaces import EncoderConfig, EventEncoder
 from .isolation import isolate, reason, required
 from .manifest import manifest, run_id
-from .members import Member, build_members, run_member
+from .members import Member, build_members, context, run_member
 from .plugins import Plugins
-from .reading import Failure, Market, Progress, read
+from .reading import Failure, Market, Progress, listed, read
 from .rows import as_datetime, prediction_rows
 from .store import Store, spool
 from .types import Forecast, Moment, Window
@@ -40,25 +42,29 @@ class Run:
     started_at: datetime
 
 
-@dataclass
+@dataclass(frozen=True)
 class RunReport:
     """What came of a run."""
 
     run_id: str
+    manifest: Mapping[str, Any]
+    """All that the numbers depend on, as plain values."""
     cutoff: Moment
     symbols: tuple[str, ...]
     """The symbols asked for."""
-    forecasts: list[Forecast]
+    forecasts: tuple[Forecast, ...]
     """Members' and ensemble's, by symbol in the order asked for."""
     windows: Mapping[str, Window]
+    versions: Mapping[str, Mapping[str, str]]
+    """Model → asset class → version."""
     data: Mapping[str, DataReport]
-    failures: list[Failure]
+    failures: tuple[Failure, ...]
     store: str = ""
     """Where the results are, without its password."""
     stored: int = 0
     """Rows that the run added or changed in the store."""
     spooled: str = ""
-    """The file that holds the results where the store stayed down."""
+    """The file that holds the results where the store could not be used."""
     trouble: str = ""
     """Why the store could not be used."""
     seconds: float = 0.0
@@ -126,49 +132,61 @@ def _chosen(config: Config, symbols: Sequence[str] | None) -> tuple[str, ...]:
 
 
 def _run(subject: Run, plugins: Plugins, progress: Progress) -> RunReport:
-    config = subject.config
-    store, trouble = _open(config)
+    store, trouble = _open(subject.config)
     with store or nullcontext():
-        members, failures = build_members(config, plugins)
-        ensemble, failed = build_ensemble(config, plugins)
-        failures += failed
-        market, windows, failed = _cut(subject, members, progress)
-        failures += failed
-        log.info("%d windows as of %s UTC", len(windows), market.cutoff)
-
-        levels = ensemble.member_levels if ensemble else config.quantiles
-        forecasts: list[Forecast] = []
-        for member in members:
-            found, failed = run_member(member, list(windows.values()), levels, config.batch, progress)
-            log.info("%s %s: %d forecasts, %d failures", member.name, member.options, len(found), len(failed))
-            forecasts += found
-            failures += failed
-        if ensemble:
-            past = partial(_past, store, market, config, [m.name for m in members])
-            found, failed = ensemble.combine(windows, forecasts, config.quantiles, past)
-            forecasts += found
-            failures += failed
-
-        versions = _versions(members, ensemble, config)
-        content = manifest(config, plugins, market.cutoff, list(windows.values()), versions)
-        place = {symbol: i for i, symbol in enumerate(subject.symbols)}
-        served = (f.only(config.quantiles, config.horizon) for f in forecasts)
-        report = RunReport(
-            run_id=run_id(content),
-            cutoff=market.cutoff,
-            symbols=subject.symbols,
-            forecasts=sorted(served, key=lambda f: place[f.symbol]),
-            windows=windows,
-            data=market.reports,
-            failures=failures,
-        )
-        _enough(report, config.min_symbols)
+        report = _forecast(subject, plugins, store, progress)
+        if len(report.served) < max(subject.config.min_symbols * len(report.symbols), 1):
+            raise DataError(
+                f"{len(report.served)} of {len(report.symbols)} symbols could be forecast, min_symbols is "
+                f"{subject.config.min_symbols:g}; nothing was written{listed(report.failures)}"
+            )
+        rows = list(_rows(report))
         for forecast in report.forecasts:
             plugins.notify("after_forecast", run=subject, forecast=forecast)
         progress("storing", 0, 1)
-        _keep(report, subject, content, versions, store, trouble)
-    report.seconds = (datetime.now(UTC) - subject.started_at).total_seconds()
-    return report
+        report = _keep(report, rows, subject, store, trouble)
+    return replace(report, seconds=(datetime.now(UTC) - subject.started_at).total_seconds())
+
+
+def _forecast(subject: Run, plugins: Plugins, store: Store | None, progress: Progress) -> RunReport:
+    """Do all but storing."""
+    config = subject.config
+    members, failures = build_members(config, plugins)
+    ensemble, failed = build_ensemble(config, plugins)
+    failures += failed
+    market, windows, failed = _cut(subject, members, progress)
+    failures += failed
+    log.info("%d windows as of %s UTC", len(windows), market.cutoff)
+
+    levels = ensemble.member_levels if ensemble else config.quantiles
+    forecasts: list[Forecast] = []
+    for member in members:
+        found, failed = run_member(member, list(windows.values()), levels, config.batch, progress)
+        log.info("%s %s: %d forecasts, %d failures", member.name, member.options, len(found), len(failed))
+        forecasts += found
+        failures += failed
+    learned = ""
+    if ensemble:
+        past = partial(_past, store, market, config, [m.name for m in members])
+        learned, found, failed = ensemble.combine(windows, forecasts, config.quantiles, past)
+        forecasts += found
+        failures += failed
+
+    versions = _versions(members, ensemble, config)
+    content = manifest(config, plugins, market.cutoff, list(windows.values()), versions, learned)
+    place = {symbol: i for i, symbol in enumerate(subject.symbols)}
+    asked_for = (f.only(config.quantiles, config.horizon) for f in forecasts)
+    return RunReport(
+        run_id=run_id(content),
+        manifest=content,
+        cutoff=market.cutoff,
+        symbols=subject.symbols,
+        forecasts=tuple(sorted(asked_for, key=lambda f: place[f.symbol])),
+        windows=MappingProxyType(windows),
+        versions=versions,
+        data=MappingProxyType(market.reports),
+        failures=tuple(failures),
+    )
 
 
 def _open(config: Config) -> tuple[Store | None, str]:
@@ -186,12 +204,20 @@ def _past(store: Store | None, market: Market, config: Config, models: Sequence[
     return store.past(as_datetime(market.cutoff), timeframe=config.freq, models=models)
 
 
+def _encoder(options: EncoderConfig) -> EventEncoder:
+    encoder = options.build()
+    lacking = [name for name in ("names", "known_ahead", "leaders") if not hasattr(encoder, name)]
+    if lacking:
+        raise TypeError(f"{type(encoder).__name__} has no {', '.join(lacking)}")
+    return encoder
+
+
 def _cut(
     subject: Run, members: Sequence[Member], progress: Progress
 ) -> tuple[Market, dict[str, Window], list[Failure]]:
     """Read the market and cut each symbol's window; symbols that fail are set apart."""
     config = subject.config
-    encoders = [required(options.build, f"encoder {options.type}") for options in config.encoders]
+    encoders = [required(partial(_encoder, options), f"encoder {options.type}") for options in config.encoders]
     leaders = sorted({name for encoder in encoders for name in encoder.leaders})
     absent = [name for name in leaders if name not in config.universe]
     if absent:
@@ -199,15 +225,15 @@ def _cut(
             f"the encoders need {', '.join(absent)}: add it to the universe, "
             "with `forecast: false` where it is only read"
         )
-    context = max((m.context for m in members), default=config.context)
+    longest = context(members, config)
     symbols = list(dict.fromkeys([*subject.symbols, *leaders]))
-    needed = max(context, config.checks.min_history)
+    needed = max(longest, config.checks.min_history)
     market = read(config, symbols, subject.as_of, progress, last=needed)
     market.require_history()
     market.require_any()
     cutter = Cutter(
         freq=config.freq,
-        context=context,
+        context=longest,
         horizon=config.horizon,
         seed=config.seed,
         encoders=encoders,
@@ -243,44 +269,36 @@ def _versions(members: Sequence[Member], ensemble: Ensemble | None, config: Conf
 
 def _enough(report: RunReport, share: float) -> None:
     if len(report.served) < max(share * len(report.symbols), 1):
-        lines = "\n  ".join(
-            dict.fromkeys(f"{f.model + ': ' if f.model else ''}{f.reason}" for f in report.failures)
-        )
         raise DataError(
             f"{len(report.served)} of {len(report.symbols)} symbols could be forecast, "
-            f"min_symbols is {share:g}; nothing was written\n  {lines}"
+            f"min_symbols is {share:g}; nothing was written{listed(report.failures)}"
         )
+
+
+def _rows(report: RunReport) -> Iterator[dict[str, Any]]:
+    for forecast in report.forecasts:
+        window = report.windows[forecast.symbol]
+        yield from prediction_rows(forecast, window, report.versions[forecast.model][window.asset_class])
 
 
 def _keep(
-    report: RunReport,
-    subject: Run,
-    content: Mapping[str, Any],
-    versions: Mapping[str, Mapping[str, str]],
-    store: Store | None,
-    trouble: str,
-) -> None:
-    """Store the results, or spool them for replay where the store is down."""
+    report: RunReport, rows: Sequence[Mapping[str, Any]], subject: Run, store: Store | None, trouble: str
+) -> RunReport:
+    """Store the results, or spool them for replay where the store cannot be used."""
     row = {
         "id": report.run_id,
         "started_at": subject.started_at,
         "finished_at": datetime.now(UTC),
         "state": "partial" if report.failures else "done",
-        "manifest": content,
+        "manifest": report.manifest,
         "report": report.as_json(),
     }
-    rows = [
-        prediction
-        for f in report.forecasts
-        for window in (report.windows[f.symbol],)
-        for prediction in prediction_rows(f, window, versions[f.model][window.asset_class])
-    ]
     if store is not None:
         try:
-            report.stored = store.record(row, rows)
-            report.store = store.display_url
-            return
+            return replace(report, stored=store.record(row, rows), store=store.display_url)
         except StoreError as error:
             trouble = str(error)
-    report.trouble = trouble
-    report.spooled = str(spool(subject.config.spool, row, rows))
+    try:
+        return replace(report, spooled=str(spool(subject.config.spool, row, rows)), trouble=trouble)
+    except StoreError as error:
+        raise StoreError(f"{trouble}; and the results could not be spooled: {error}") from None

@@ -7,13 +7,14 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any
+from typing import Any, get_args
 
 import pluggy
 
 from . import hookspec
 from .errors import PluginError
-from .interfaces import KINDS, Component, type_name
+from .interfaces import KINDS, Component, Weights, type_name
+from .isolation import reason
 
 API = "kronosfw.v1"
 HOOKS = {
@@ -52,6 +53,7 @@ class Plugins:
         self.all: list[Plugin] = []
         self._pluggy = pluggy.PluginManager("kronosfw")
         self._pluggy.add_hookspecs(hookspec)
+        self._warned: set[tuple[str, str]] = set()
 
     @classmethod
     def installed(cls, disable: Sequence[str] = ()) -> Plugins:
@@ -89,8 +91,7 @@ class Plugins:
             for cls in classes:
                 if not (isinstance(cls, type) and issubclass(cls, KINDS[kind])):
                     raise TypeError(f"{hook} returned {cls!r}, which is not a {KINDS[kind].__name__}")
-                if not re.fullmatch(r"[a-z][a-z0-9_]*", type_name(cls)):
-                    raise TypeError(f'{cls.__name__} needs `type: Literal["name"] = "name"`')
+                _check_options(cls)
             if classes:
                 plugin.components[kind] = classes
 
@@ -118,8 +119,12 @@ class Plugins:
                 continue
             try:
                 self._call(name, hook, **arguments)
-            except (Exception, SystemExit):
-                log.warning("plugin %s failed in %s", name, hook, exc_info=True)
+            except (Exception, SystemExit) as error:
+                once = (name, hook) not in self._warned
+                self._warned.add((name, hook))
+                level = logging.WARNING if once else logging.DEBUG
+                log.log(level, "plugin %s failed in %s: %s", name, hook, reason(error))
+                log.debug("the same in full", exc_info=True)
 
     @property
     def components(self) -> dict[str, dict[str, type[Component]]]:
@@ -161,6 +166,11 @@ class Plugins:
                     return f"{plugin.title} is installed but {plugin.problem}"
         return None
 
+    @property
+    def broken(self) -> tuple[str, ...]:
+        """What is installed but cannot be used."""
+        return tuple(p.title for p in self.all if p.problem)
+
     def release(self, cls: type[Component]) -> str:
         """Return the version of the plugin that registers a class; empty for one that is not installed."""
         owners = (p for p in self.all for classes in p.components.values() if cls in classes)
@@ -169,6 +179,18 @@ class Plugins:
     def versions(self) -> dict[str, str]:
         """Return distribution → version of the plugins in use."""
         return {p.title: p.version for p in self.all if not (p.problem or p.disabled)}
+
+
+def _check_options(cls: type[Component]) -> None:
+    """Refuse options that would fail only when a configuration is read; raises TypeError or pydantic's error."""
+    name = type_name(cls)
+    if get_args(cls.model_fields["type"].annotation) != (name,) or not re.fullmatch(r"[a-z][a-z0-9_]*", name):
+        raise TypeError(f'{cls.__name__} needs `type: Literal["name"] = "name"` in lower case')
+    cls.model_rebuild()
+    cls.model_json_schema()
+    weights = getattr(cls, "weights", None)
+    if not isinstance(weights, Weights | None):
+        raise TypeError(f"{cls.__name__}.weights is a {type(weights).__name__}, not Weights")
 
 
 def _entry_points() -> list[EntryPoint]:

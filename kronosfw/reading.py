@@ -12,7 +12,8 @@ import pandas as pd
 from .calendars import calendar
 from .checks import DataReport, Inspection
 from .config import Config
-from .errors import DataError, SymbolError
+from .errors import ConfigError, DataError, SymbolError
+from .freq import is_daily, minutes
 from .interfaces import Feed
 from .isolation import NEVER_ISOLATED, isolate, reason, required
 from .types import Bars, Fact, Moment, Span, moment
@@ -21,6 +22,8 @@ Progress = Callable[[str, int, int], None]
 """Told (stage, done, total) between pieces of work; may raise Interrupted to stop there."""
 _CHUNK = 200
 _AHEAD = np.timedelta64(400, "D")
+_BEHIND = np.timedelta64(3 * 365, "D")
+"""How far facts go back before the bars, for statistics such as the spread of the last 20 surprises."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,12 @@ class Failure:
     reason: str
     model: str = ""
     """The model that failed; empty where the symbol as a whole did."""
+
+
+def listed(failures: Sequence[Failure], most: int = 20) -> str:
+    """Return the different reasons, a line each, and how many were left out."""
+    lines = list(dict.fromkeys(f"\n  {f.model}{': ' * bool(f.model)}{f.reason}" for f in failures))
+    return "".join(lines[:most]) + (f"\n  … and {len(lines) - most} more" if len(lines) > most else "")
 
 
 @dataclass(slots=True)
@@ -58,9 +67,7 @@ class Market:
     def require_any(self) -> None:
         """Raise DataError where no symbol is left."""
         if not self.bars:
-            reasons = list(dict.fromkeys(f.reason for f in self.failures))
-            more = f"\n  … and {len(reasons) - 20} more" if len(reasons) > 20 else ""
-            raise DataError("no symbol can be used:\n  " + "\n  ".join(reasons[:20]) + more)
+            raise DataError(f"no symbol can be used:{listed(self.failures)}")
 
     @property
     def reports(self) -> dict[str, DataReport]:
@@ -78,6 +85,15 @@ def as_moment(when: datetime) -> Moment:
     return moment((when if when.tzinfo is None else when.astimezone(UTC)).replace(tzinfo=None))
 
 
+def not_later_than_now(as_of: datetime | str) -> Moment:
+    """Return the moment up to which bars can be complete; raises ConfigError if it is yet to come."""
+    now = present()
+    until = now if isinstance(as_of, str) else as_moment(as_of)
+    if until > now:
+        raise ConfigError(f"as_of {str(until)[:16]} lies in the future; bars under way would count as complete")
+    return until
+
+
 def read(
     config: Config,
     symbols: Sequence[str],
@@ -93,7 +109,7 @@ def read(
     became complete. A symbol that fails is set apart in the result. Raises ConfigError where the feed as a
     whole cannot be used and DataError where no symbol passes.
     """
-    until = present() if isinstance(as_of, str) else as_moment(as_of)
+    until = not_later_than_now(as_of)
     feed = required(config.feed.build, f"feed {config.feed.type}")
     # Rows that the checks drop must not shorten the context.
     span = Span(end=until, start=start, last=last and last + last // 10 + 10)
@@ -101,9 +117,16 @@ def read(
     market.require_any()
     if as_of == "latest":
         market.cutoff = max(bars.times.available_at[-1] for bars in market.bars.values())
-    first = min(bars.times.time[0] for bars in market.bars.values())
-    _read_facts(market, config, feed, Span(market.cutoff + _AHEAD, first))
+    if start is None:
+        start = market.cutoff - _reach(config.freq, span.last or 0)
+    _read_facts(market, config, feed, Span(market.cutoff + _AHEAD, start))
     return market
+
+
+def _reach(freq: str, bars: int) -> np.timedelta64:
+    """Return how far back facts are read: the same for every symbol, whichever others are read beside it."""
+    sparse = 2 if is_daily(freq) else 6
+    return np.timedelta64(sparse * bars * minutes(freq), "m") + _BEHIND
 
 
 def _read_facts(market: Market, config: Config, feed: Feed, span: Span) -> None:
@@ -112,6 +135,9 @@ def _read_facts(market: Market, config: Config, feed: Feed, span: Span) -> None:
     source = required(options.build, f"feed {options.type}") if options else feed
     try:
         market.facts = list(source.facts(tuple(market.bars), span))
+        strange = [fact for fact in market.facts if not isinstance(fact, Fact)]
+        if strange:
+            raise TypeError(f"the feed gave a {type(strange[0]).__name__} where a Fact was expected")
     except NEVER_ISOLATED:
         raise
     except (Exception, SystemExit) as error:
@@ -124,7 +150,7 @@ def _inspect(feed: Feed, config: Config, symbols: Sequence[str], span: Span, pro
     """Read the symbols in chunks and check each; those that fail are set apart."""
     market = Market(span.end, {}, [], {}, [])
 
-    def frames(chunk: Sequence[str]) -> list[pd.DataFrame | None]:
+    def frames(chunk: Sequence[str]) -> list[pd.DataFrame | SymbolError | None]:
         found = dict(feed.bars(chunk, config.freq, span))
         return [found.get(symbol) for symbol in chunk]
 

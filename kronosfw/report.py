@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from rich import box
@@ -28,7 +28,10 @@ _MOST = 30
 
 
 class _Console(Console):
-    """Leaves it to the command line to end well when the reader of the output has left."""
+    """Shows symbols as they are, and leaves it to the command line to end well when the reader has left."""
+
+    def __init__(self) -> None:
+        super().__init__(emoji=False, soft_wrap=False)
 
     def on_broken_pipe(self) -> None:
         raise BrokenPipeError
@@ -117,7 +120,8 @@ def _envelopes(forecasts: Sequence[Forecast], windows: Mapping[str, Window], usu
     scale = max(float(np.abs(ends[s] / last[s] - 1).max()) for s in ends) or 1.0
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 0, 0, 1))
     for name in ("symbol", "close", "target", "p10", "p50", "p90", "width"):
-        table.add_column(name, justify="left" if name in ("symbol", "target") else "right", no_wrap=True)
+        justify: Literal["left", "right"] = "left" if name in ("symbol", "target") else "right"
+        table.add_column(name, justify=justify, no_wrap=True, max_width=20 if name == "symbol" else None)
     left, right = f"−{scale:.1%}", f"+{scale:.1%}"
     table.add_column(left + right.rjust(size - len(left)), no_wrap=True)
     for f in forecasts:
@@ -187,7 +191,7 @@ def _forecast_as_json(forecast: Forecast, window: Window) -> dict[str, Any]:
                 "target_time": as_datetime(time).isoformat(),
                 "session": str(session),
                 **{
-                    column: dict(zip(map("{:g}".format, forecast.levels), row.tolist(), strict=True))
+                    column: dict(zip(map(repr, forecast.levels), row.tolist(), strict=True))
                     for column, row in zip(forecast.columns, forecast.quantiles[step], strict=True)
                 },
             }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import deepcopy
 from datetime import UTC, datetime
 from typing import Any
 
@@ -23,7 +24,7 @@ def prediction_rows(forecast: Forecast, window: Window, version: str) -> Iterato
         "model_name": forecast.model,
         "model_version": version,
         "last_close": float(window.bars.close[-1]),
-        "event_context": dict(forecast.event_context) or None,
+        "event_context": deepcopy(forecast.event_context) or None,
         "seed": window.seed,
         "asset_class": window.asset_class,
     }
@@ -55,7 +56,7 @@ def _others(forecast: Forecast) -> list[dict[str, dict[str, float]]]:
     values = {column: forecast.at(wanted, column).tolist() for column, wanted in levels.items() if wanted}
     return [
         {
-            column: {f"{q:g}": v for q, v in zip(levels[column], rows[step], strict=True)}
+            column: {repr(q): v for q, v in zip(levels[column], rows[step], strict=True)}
             for column, rows in values.items()
         }
         for step in range(len(forecast.time))

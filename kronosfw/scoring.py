@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,22 +10,24 @@ from itertools import groupby
 from typing import Any
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from . import freq as _freq
 from . import metrics
 from .config import Config
 from .errors import DONE, PARTIAL
-from .reading import Failure, Progress, as_moment, present, read
+from .isolation import reason
+from .reading import Failure, Progress, as_moment, not_later_than_now, read
 from .rows import ENVELOPE, as_datetime
-from .store import Store
-from .types import Bars, Fact, Moment
+from .store import KEY, Store
+from .types import Bars, Fact, Floats, Moment
+from .windows import known
 
 HIGH_IMPORTANCE = 3.0
 """An event of at least this importance, or of none stated, makes an event bar."""
 _VOLATILITY, _USUAL, _FEWEST = 20, 250, 60
 _CALM, _WILD = 0.75, 1.33
-_KEY = ("symbol", "timeframe", "as_of", "model_name", "model_version", "step")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,112 +62,148 @@ def score(config: Config, *, as_of: datetime | str | None, progress: Progress) -
 
     Scoring again changes nothing. Raises what ``reading.read`` and ``Store`` raise.
     """
-    moment = as_moment(as_of) if isinstance(as_of, datetime) else present()
+    until = not_later_than_now(as_of if isinstance(as_of, datetime) else "now")
     with Store(config.store.get_secret_value()) as store:
-        due = [
-            row
-            for row in store.unscored(as_datetime(moment))
-            if row["symbol"] in config.universe and row["timeframe"] == config.freq
-        ]
+        due = store.unscored(as_datetime(until), timeframe=config.freq, symbols=config.universe.keys())
         if not due:
             return ScoreReport(0, 0, [], [])
         symbols = sorted({row["symbol"] for row in due})
         start = as_moment(min(row["as_of"] for row in due)) - _before(config.freq)
-        market = read(config, symbols, as_datetime(moment), progress, start=start)
-        evaluations = []
-        for symbol, rows in groupby(due, key=lambda row: row["symbol"]):
-            if symbol in market.bars:
-                evaluations += _evaluate(list(rows), market.bars[symbol], market.facts)
+        market = read(config, symbols, as_datetime(until), progress, start=start)
+        evaluations: list[dict[str, Any]] = []
+        failures = list(market.failures)
+        waiting = 0
+        for symbol, group in groupby(due, key=lambda row: row["symbol"]):
+            if symbol not in market.bars:
+                continue
+            rows = list(group)
+            try:
+                found = _evaluate(rows, market.bars[symbol], known(market.facts, symbol, until))
+            except ValueError as error:
+                failures.append(Failure(symbol, "data", reason(error)))
+                continue
+            evaluations += found
+            waiting += len(rows) - len(found)
         store.evaluate(evaluations)
-        readable = sum(row["symbol"] in market.bars for row in due)
-    waiting = readable - len(evaluations)
-    return ScoreReport(len(evaluations), waiting, list(_by_model(evaluations)), market.failures)
+    return ScoreReport(len(evaluations), waiting, list(_by_model(evaluations)), failures)
 
 
 def _before(freq: str) -> np.timedelta64:
-    """Return a span that holds the bars which tell the regime, whatever the market's sessions."""
-    return np.timedelta64(2 * (_VOLATILITY + _USUAL) * _freq.minutes(freq), "m") + np.timedelta64(30, "D")
+    """Return a span that holds the bars which tell the regime, in a market with one bar of this length a day."""
+    bars = _VOLATILITY + _USUAL + 1
+    return np.timedelta64(min(2 * bars, 30 + 2 * bars * _freq.minutes(freq) // 60), "D")
 
 
 def _evaluate(rows: Sequence[dict[str, Any]], bars: Bars, facts: Sequence[Fact]) -> list[dict[str, Any]]:
-    """Return the evaluations of one symbol's predictions whose target bar is there."""
+    """Return the evaluations of one symbol's predictions whose target bar is there, with a close."""
     targets = np.array([as_moment(row["target_time"]) for row in rows])
     place = np.minimum(np.searchsorted(bars.times.time, targets), len(bars) - 1)
-    found = bars.times.time[place] == targets
-    regimes = _regimes(bars)
+    there = (bars.times.time[place] == targets) & np.isfinite(bars.close[place])
+    rows, place = [row for row, found in zip(rows, there, strict=True) if found], place[there]
+    if not rows:
+        return []
+    cutoffs = np.array([as_moment(row["as_of"]) for row in rows])
+    regimes = _regimes(bars, np.searchsorted(bars.times.available_at, cutoffs, side="right") - 1)
     events = _event_bars(facts, bars)
-    evaluations = []
-    for row, i in zip([r for r, f in zip(rows, found, strict=True) if f], place[found], strict=True):
-        levels, quantiles = _quantiles(row)
-        actual, last = bars.close[i], row["last_close"]
-        # Losses are shares of the last close: on price levels they would hide everything.
-        scale = abs(last)
-        losses = metrics.pinball(actual, quantiles, levels) / scale
-        hit = metrics.direction_hit(actual, row["p50"], last)
-        cut = int(np.searchsorted(bars.times.available_at, as_moment(row["as_of"]), side="right")) - 1
-        evaluations.append(
-            {
-                **{name: row[name] for name in _KEY},
-                "asset_class": row["asset_class"],
-                "realised": float(actual),
-                "realised_at": as_datetime(bars.times.available_at[i]),
-                "abs_error": float(abs(actual - row["p50"]) / scale),
-                "pinball": float(losses.mean()),
-                "crps": float(2 * losses.mean()),
-                "covered": bool(row["p10"] <= actual <= row["p90"]),
-                "pit": float(metrics.pit(actual, quantiles, levels)),
-                "direction_hit": None if np.isnan(hit) else bool(hit),
-                "event_active": None if events is None else bool(events[i]),
-                "regime": str(regimes[cut]) if cut >= 0 else "unknown",
-            }
+    scores = _scores(rows, bars.close[place])
+    return [
+        {
+            **{name: row[name] for name in (*KEY, "asset_class", "created_at")},
+            "realised": float(bars.close[i]),
+            "realised_at": as_datetime(bars.times.available_at[i]),
+            "event_active": None if events is None else bool(events[i]),
+            "regime": str(regime),
+            **score,
+        }
+        for row, i, regime, score in zip(rows, place, regimes, scores, strict=True)
+    ]
+
+
+def _scores(rows: Sequence[Mapping[str, Any]], actual: Floats) -> list[dict[str, Any]]:
+    """Return the scores of predictions, all at once for those that have the same quantile levels."""
+    scores: list[dict[str, Any]] = [{}] * len(rows)
+    groups: dict[tuple[float, ...], list[int]] = {}
+    quantiles = [_quantiles(row) for row in rows]
+    for i, (levels, _) in enumerate(quantiles):
+        groups.setdefault(levels, []).append(i)
+    for levels, members in groups.items():
+        y, q = actual[members], np.array([quantiles[i][1] for i in members])
+        p10, p50, p90, last = (
+            np.array([rows[i][name] for i in members]) for name in ("p10", "p50", "p90", "last_close")
         )
-    return evaluations
+        # Losses are shares of the last close: on price levels they would hide everything.
+        loss = metrics.pinball(y, q, levels).mean(axis=1) / np.abs(last)
+        columns = (
+            loss,
+            2 * loss,
+            np.abs(y - p50) / np.abs(last),
+            metrics.covered(y, p10, p90),
+            metrics.pit(y, q, levels),
+            metrics.direction_hit(y, p50, last),
+        )
+        for i, (pinball, crps, error, covered, pit, hit) in zip(members, np.array(columns).T.tolist(), strict=True):
+            scores[i] = {
+                "pinball": pinball,
+                "crps": crps,
+                "abs_error": error,
+                "covered": bool(covered),
+                "pit": pit,
+                "direction_hit": None if math.isnan(hit) else bool(hit),
+            }
+    return scores
 
 
-def _quantiles(row: Mapping[str, Any]) -> tuple[list[float], list[float]]:
+def _quantiles(row: Mapping[str, Any]) -> tuple[tuple[float, ...], list[float]]:
     """Return a prediction's levels and quantiles of the close, in order."""
-    known = dict(zip(ENVELOPE, (row["p10"], row["p50"], row["p90"]), strict=True))
-    known |= {float(q): value for q, value in ((row["quantiles"] or {}).get("close") or {}).items()}
-    levels = sorted(known)
-    return levels, [known[q] for q in levels]
+    told = dict(zip(ENVELOPE, (row["p10"], row["p50"], row["p90"]), strict=True))
+    told |= {float(q): value for q, value in ((row["quantiles"] or {}).get("close") or {}).items()}
+    levels = tuple(sorted(told))
+    return levels, [told[q] for q in levels]
 
 
-def _regimes(bars: Bars) -> NDArray[np.str_]:
-    """Return the volatility regime at each bar ``[T]``: the last 20 bars against their usual, as of then.
+def _regimes(bars: Bars, cuts: NDArray[np.int64]) -> list[str]:
+    """Return the volatility regime after each bar asked for: its last 20 returns against their usual by then.
 
-    ``low`` below 0.75 and ``high`` above 1.33 times the median 20-bar volatility of the last 250 bars, else
-    ``normal``; ``unknown`` with fewer than 60 bars to compare with.
+    ``low`` below 0.75 and ``high`` above 1.33 times the median 20-bar volatility of the 250 bars before, else
+    ``normal``; ``unknown`` with fewer than 60 to compare with.
     """
-    regimes = np.full(len(bars), "unknown", dtype="<U7")
     with np.errstate(divide="ignore", invalid="ignore"):
         returns = np.diff(np.log(bars.close))
-    if len(returns) < _VOLATILITY + _FEWEST:
-        return regimes
-    volatility = np.lib.stride_tricks.sliding_window_view(returns, _VOLATILITY).std(axis=1)
-    for i in range(_FEWEST, len(volatility)):
-        usual = float(np.median(volatility[max(i - _USUAL, 0) : i]))
-        ratio = volatility[i] / usual if usual > 0 else np.nan
-        if np.isfinite(ratio):
-            regimes[i + _VOLATILITY] = "low" if ratio < _CALM else "high" if ratio > _WILD else "normal"
-    return regimes
+    if len(returns) < _VOLATILITY:
+        return ["unknown"] * len(cuts)
+    volatility = sliding_window_view(returns, _VOLATILITY).std(axis=1)
+    found: dict[int, str] = {}
+    for cut in {int(c) for c in cuts}:
+        last = cut - _VOLATILITY
+        before = volatility[max(last - _USUAL, 0) : max(last, 0)]
+        usual = np.median(before) if len(before) >= _FEWEST else np.nan
+        ratio = volatility[last] / usual if usual > 0 else np.nan
+        found[cut] = "unknown" if not np.isfinite(ratio) else _regime(float(ratio))
+    return [found[int(c)] for c in cuts]
+
+
+def _regime(ratio: float) -> str:
+    if ratio < _CALM:
+        return "low"
+    return "high" if ratio > _WILD else "normal"
 
 
 def _event_bars(facts: Sequence[Fact], bars: Bars) -> NDArray[np.bool_] | None:
     """Return whether an important event bears on each bar ``[T]``; None where no calendar is known.
 
     An event bears on the first bar that is complete after it: the one it falls in, or the next one where the
-    market was shut.
+    market was shut. ``facts`` are in the order they became known: an event that was moved counts where it was
+    moved to.
     """
     if not facts:
         return None
-    stated: dict[tuple[str, Moment], float | None] = {}
+    events: dict[object, tuple[Moment, float | None]] = {}
     for f in facts:
-        if not f.symbols or bars.symbol in f.symbols:
-            event = (f.event or f.kind, f.scheduled_at)
-            stated[event] = f.values.get("importance", stated.get(event))
-    important = [at for (_, at), value in stated.items() if value is None or value >= HIGH_IMPORTANCE]
-    scheduled = np.array(important, dtype="datetime64[us]")
-    first = np.searchsorted(bars.times.available_at, scheduled, side="right")
+        event = f.event or (f.kind, f.scheduled_at)
+        _, stated = events.get(event, (None, None))
+        events[event] = f.scheduled_at, f.values.get("importance", stated)
+    important = [at for at, stated in events.values() if stated is None or stated >= HIGH_IMPORTANCE]
+    first = np.searchsorted(bars.times.available_at, np.array(important, "datetime64[us]"), side="right")
     active = np.zeros(len(bars) + 1, dtype=np.bool_)
     active[first] = True
     return active[:-1]

@@ -39,6 +39,17 @@ def _frozen(array: Any, dtype: Any, shape: tuple[int | None, ...], what: str) ->
     return view
 
 
+def _plain(context: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a copy of what JSON and databases can hold; raises ValueError or TypeError for the rest."""
+    if not context:
+        return {}
+    text = json.dumps(context, allow_nan=False, sort_keys=True)
+    if "\\u0000" in text:
+        raise ValueError("event_context holds a NUL character, which no database takes")
+    copy: dict[str, Any] = json.loads(text)
+    return copy
+
+
 def _put(instance: object, **values: Any) -> None:
     for name, value in values.items():
         object.__setattr__(instance, name, value)
@@ -185,8 +196,9 @@ class Forecast:
         if not np.isfinite(quantiles).all():
             raise ValueError(f"quantiles of {self.symbol} are not finite")
         _put(self, time=time, quantiles=_frozen(np.sort(quantiles, axis=-1), np.float64, shape, "quantiles"))
-        if self.event_context:
-            json.dumps(dict(self.event_context), allow_nan=False)
+        if not all(0 < q < 1 for q in self.levels) or list(self.levels) != sorted(set(self.levels)):
+            raise ValueError("quantile levels must increase and lie strictly between 0 and 1")
+        _put(self, event_context=_plain(self.event_context))
         if self.samples is not None:
             paths = (None, len(time), len(self.columns))
             _put(self, samples=_frozen(self.samples, np.float64, paths, f"samples of {self.symbol}"))

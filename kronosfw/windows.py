@@ -17,6 +17,9 @@ from .calendars import calendar
 from .interfaces import EventEncoder
 from .types import Bars, Covariates, Fact, Moment, Moments, Times, Window
 
+_MOST_MISSING = 1_000
+"""Bars just before the cutoff that a model is made to forecast over, where the checks accept them missing."""
+
 
 def complete(bars: Bars, cutoff: Moment) -> Bars:
     """Return the bars that are complete by the cutoff."""
@@ -71,6 +74,8 @@ class Cutter:
             raise ValueError(f"{bars.symbol}: no bar by the cutoff, or a last close that is 0 or not finite")
         trading = calendar(market)
         missing = trading.since(past.times.time[-1], cutoff, self.freq)
+        if len(missing) > _MOST_MISSING:
+            raise ValueError(f"{bars.symbol}: {len(missing):,} bars are missing just before the cutoff")
         future = missing.then(trading.following(cutoff, self.horizon, self.freq))
         return Window(
             bars=past,

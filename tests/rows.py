@@ -59,3 +59,10 @@ def evaluation(step: int = 1, **changed: Any) -> dict[str, Any]:
         "regime": "calm",
     }
     return row | changed
+
+
+def seen(store: Any, *evaluations: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return evaluations of the predictions as they stand in the store."""
+    key = ("symbol", "timeframe", "as_of", "model_name", "model_version", "step")
+    created = {tuple(row[name] for name in key): row["created_at"] for row in store.predictions()}
+    return [row | {"created_at": created[tuple(row[name] for name in key)]} for row in evaluations]

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kronosfw.calendars import calendar
-from kronosfw.errors import ConfigError, DataError
+from kronosfw.errors import ConfigError, DataError, SymbolError
 from kronosfw.types import moment
 
 HOUR = np.timedelta64(1, "h")
@@ -74,6 +74,30 @@ def test_stamps_find_their_bar():
     positions, bars = market.match(stamps, "1d")
     found = [None if p < 0 else str(bars.session[p]) for p in positions]
     assert found == ["2024-11-27", None, "2024-11-29", "2024-11-29", None]
+
+
+@pytest.mark.parametrize("name", ["24/7", "24/5"])
+def test_a_market_without_a_local_day_has_no_other_than_utcs(name):
+    """Midnight in Tokyo is 15:00 UTC the day before: taken as that day's bar it would know nine hours of future."""
+    stamps = np.array([moment("2025-07-08T15:00"), moment("2025-07-08")])
+    assert calendar(name).match(stamps, "1d")[0][0] == -1
+    assert calendar(name).match(stamps, "1d")[0][1] >= 0
+
+
+def test_closing_stamps_find_their_bar():
+    market = calendar("XNYS")
+    closes = np.array([moment(s) for s in ("2024-11-29T15:30", "2024-11-29T18:00", "2024-11-29T18:30")])
+    positions, bars = market.match(closes, "1h", "close")
+    found = [None if p < 0 else str(bars.time[p])[11:16] for p in positions]
+    assert found == ["14:30", "17:30", None], "the last bar of a half day is shorter than an hour"
+    daily = np.array([moment("2024-01-02"), moment("2024-01-03")])
+    positions, bars = calendar("24/7").match(daily, "1d", "close")
+    assert [str(bars.session[p]) for p in positions] == ["2024-01-01", "2024-01-02"]
+
+
+def test_times_that_lie_too_far_apart_are_refused():
+    with pytest.raises(SymbolError, match="times from 1905-01-01 to 2025-01-01 cannot all be those of 1min bars"):
+        calendar("24/7").match(np.array([moment("1905-01-01"), moment("2025-01-01")]), "1min")
 
 
 def test_an_evening_session_belongs_to_the_next_day():

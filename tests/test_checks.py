@@ -58,7 +58,7 @@ FAULTS = {
     "impossible": lambda d: set_rows(d, [7], "high", 1.0),
     "bad_volume": lambda d: set_rows(d, [7], "volume", np.nan),
     "gaps": lambda d: d.drop(index=[40, 41]),
-    "after_cutoff": lambda d: pd.concat([d, d.iloc[[-1]].assign(time=pd.Timestamp("2024-06-30", tz="UTC"))]),
+    "after_cutoff": lambda d: pd.concat([d, d.iloc[[-1]].assign(time=pd.Timestamp("2024-07-02", tz="UTC"))]),
     "mixed_zones": lambda d: _with_offsets(d),
 }
 
@@ -113,6 +113,30 @@ def test_the_bar_under_way_is_not_used():
     bars, found = inspect(frame(), until=moment("2024-04-01T12:00"))
     assert str(bars.times.session[-1]) == "2024-03-31"
     assert found["after_cutoff"].count == len(frame()) - len(bars)
+
+
+def test_rows_without_a_time_count_as_faults():
+    data = frame()
+    data.loc[range(4), "time"] = pd.NaT
+    bars, found = inspect(data)
+    assert (found["nonfinite"].count, len(bars)) == (4, 96)
+    data.loc[range(8), "time"] = pd.NaT
+    with pytest.raises(SymbolError, match="8 of 100 rows needed repair"):
+        inspect(data)
+
+
+def test_an_empty_volume_column_is_no_reason_to_refuse():
+    bars, found = inspect(frame().assign(volume=np.nan, amount=np.nan))
+    assert found["bad_volume"].count == 100
+    assert (bars.column("volume") == 0).all()
+
+
+def test_labels_and_evening_stamps_may_be_mixed():
+    data = frame(40).iloc[:3].copy()
+    stamps = ["2024-11-19", "2024-11-19T23:30", "2024-11-21"]
+    data["time"] = pd.to_datetime(stamps, utc=True, format="ISO8601").astype("datetime64[us, UTC]")
+    bars, _ = inspect(data, market="CMES", until=moment("2024-12-01"))
+    assert [str(d) for d in bars.times.session] == ["2024-11-19", "2024-11-20", "2024-11-21"]
 
 
 def test_too_much_repair_refuses_the_symbol():

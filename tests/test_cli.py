@@ -107,6 +107,10 @@ def test_a_symbol_that_fails_is_named_and_the_others_are_stored(folder, capsys):
         (["run"], 2, "Missing argument 'FILE'"),
         (["frob"], 2, "No such command 'frob'"),
         (["run", "config.yaml", "--as-of", "tomorrow"], 2, "expected latest, now, a date"),
+        (["run", "config.yaml", "--symbols", ""], 2, "name at least one symbol"),
+        (["run", "config.yaml", "--as-of", "0001-01-01T00:00+05:00"], 2, "between the years 1 and 9999"),
+        (["run", "config.yaml", "--as-of", "2190-01-01"], 2, "lies in the future"),
+        (["score", "config.yaml", "--as-of", "2190-01-01"], 2, "lies in the future"),
         (["run", "config.yaml", "--symbols", "ZZZ"], 2, "ZZZ: not in the universe"),
         (["run", "config.yaml", "--store", "nonsense"], 2, "--store: expected a SQLAlchemy URL"),
         (["run", "config.yaml", "--as-of", "2001-01-01"], 5, "no symbol can be used"),
@@ -120,6 +124,13 @@ def test_a_mistake_ends_with_one_message_and_its_code(folder, capsys, arguments,
     assert message in shown.err
     assert "Traceback" not in shown.err
     assert shown.out == ""
+
+
+def test_json_tells_of_a_failure_too(folder, capsys):
+    assert call(["run", "config.yaml", "--as-of", "2001-01-01", "--json"]) == 5
+    told = json.loads(capsys.readouterr().out)
+    assert told["exit_code"] == 5
+    assert "no symbol can be used" in told["error"]
 
 
 def test_our_own_mistake_is_called_one(folder, capsys, monkeypatch):
@@ -172,9 +183,10 @@ def test_a_signal_ends_the_run_with_nothing_written(folder):
 
 
 def test_a_reader_that_leaves_is_no_error_of_ours(folder):
-    shell = f"{' '.join(map(shlex.quote, command('run', 'config.yaml')))} | true; exit ${{PIPESTATUS[0]}}"
-    result = subprocess.run(["bash", "-c", shell], cwd=folder, capture_output=True, text=True)
-    assert (result.returncode, result.stderr) == (141, "")
+    for arguments in (["run", "config.yaml"], ["run", "config.yaml", "--json"], ["schema"]):
+        shell = f"{shlex.join(command(*arguments))} | true; exit ${{PIPESTATUS[0]}}"
+        result = subprocess.run(["bash", "-c", shell], cwd=folder, capture_output=True, text=True)
+        assert (result.returncode, result.stderr) == (141, "")
 
 
 def test_progress_is_for_terminals_alone(folder):
@@ -201,11 +213,54 @@ def test_progress_is_for_terminals_alone(folder):
 
 def test_a_secret_is_in_no_output_and_no_table(folder, monkeypatch):
     monkeypatch.setenv("CANARY", "s3cr3t-canary")
-    (folder / "config.yaml").write_text(
-        SMALL.replace("sqlite:///results.db", "postgresql://u:${CANARY}@127.0.0.1:1/d")
-    )
+    text = SMALL.replace("sqlite:///results.db", "postgresql://u:${CANARY}@127.0.0.1:1/d")
+    (folder / "config.yaml").write_text(text)
     result = subprocess.run(command("-vv", "run", "config.yaml"), cwd=folder, capture_output=True, text=True)
     assert result.returncode == 6
     assert "s3cr3t" not in result.stdout + result.stderr
     for path in folder.rglob("*.parquet"):
         assert b"s3cr3t" not in path.read_bytes()
+
+
+TALKATIVE = """
+import logging, os
+from typing import Literal
+from pydantic import Field, SecretStr
+from kronosfw.hookspec import hookimpl
+from kronosfw.interfaces import ForecasterConfig
+
+class Talkative(ForecasterConfig):
+    "Tells everything."
+    type: Literal["talkative"] = "talkative"
+    token: SecretStr = Field(description="Secret.")
+
+    max_context: None = Field(None, description="Any.")
+
+    def build(self):
+        return self
+
+    def forecast(self, windows, levels):
+        logging.getLogger("talkative").warning("token %s", self.token.get_secret_value())
+        raise RuntimeError(f"refused: token {self.token.get_secret_value()}")
+
+@hookimpl
+def register_forecasters():
+    return [Talkative]
+"""
+
+
+@pytest.mark.parametrize("debug", ["", "1"])
+def test_a_plugin_that_tells_a_secret_is_not_passed_on(folder, monkeypatch, debug):
+    from .test_plugins import install, kronosfw
+
+    monkeypatch.setenv("CANARY", "s3cr3t-canary")
+    monkeypatch.setenv("KRONOSFW_DEBUG", debug)
+    install(folder, "kronosfw-talkative", TALKATIVE)
+    member = "forecasters: [{type: talkative, token: '${CANARY}'}, "
+    (folder / "config.yaml").write_text(SMALL.replace("forecasters: [", member))
+    for arguments in (["-vv", "run", "config.yaml"], ["run", "config.yaml", "--json"]):
+        result = kronosfw(folder, *arguments)
+        assert result.returncode == 3, result.stderr
+        assert "refused: token ***" in result.stdout
+        assert "s3cr3t" not in result.stdout + result.stderr
+    assert b"s3cr3t" not in (folder / "results.db").read_bytes()

@@ -62,6 +62,12 @@ def test_the_template_is_valid_and_its_text_becomes_values(tmp_path):
             "feed.conut: there is no such option; did you mean 'count'?",
         ),
         ("seed: 0", "seed: 0\nplugins: {disable: [no-such]}", 24, "plugins.disable names no-such"),
+        ("calendar: XNYS", "calendar: XNYX", 13, "there is no trading calendar 'XNYX'; did you mean 'XNYS'?"),
+        ("asset_class: crypto", "asset_class: Crypto!", 8, "expected lower-case letters, digits and underscores"),
+        ("[0.1, 0.5, 0.9]", "0.1,0.5,0.9", 21, "quantiles: expected a list, such as [a, b]"),
+        ("horizon: 5", "horizon:", 19, "horizon: expected a whole number"),
+        ("{asset_class: crypto}", "crypto", 8, "universe.BTCUSDT: expected a mapping"),
+        ("EURUSD:", "' EURUSD':", 7, "' EURUSD': a symbol is 1 to 64 printable characters"),
     ],
 )
 def test_a_mistake_is_shown_at_its_place(tmp_path, old, new, place, message):
@@ -133,6 +139,11 @@ def test_a_secret_never_shows(tmp_path, monkeypatch, place):
     except ConfigError as error:
         shown += [str(error), repr(error)]
     assert not any("s3cr3t" in text for text in shown)
+
+
+def test_an_empty_section_has_its_defaults(tmp_path):
+    config = read(tmp_path, TEMPLATE.replace("  gaps: accept\n  nonpositive: refuse\n", "") + "\nplugins:\n")
+    assert config.checks.min_history == 60
 
 
 def test_the_schema_describes_what_is_accepted():

@@ -18,8 +18,9 @@ from sqlalchemy import Table, create_engine, text
 import kronosfw.builtin
 from kronosfw import errors, hookspec, yamlfile
 from kronosfw.cli import cli
-from kronosfw.config import Checks, Config, validate
+from kronosfw.config import Checks, Config
 from kronosfw.loading import model
+from kronosfw.mistakes import validate
 from kronosfw.plugins import Plugins
 from kronosfw.store import Store
 from kronosfw.store.tables import metadata, signal_evaluations

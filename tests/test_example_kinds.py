@@ -15,9 +15,10 @@ import pytest
 from click.testing import CliRunner
 
 from kronosfw import builtin, yamlfile
-from kronosfw.config import Config, validate
+from kronosfw.config import Config
 from kronosfw.errors import DataError
 from kronosfw.loading import model
+from kronosfw.mistakes import validate
 from kronosfw.pipeline import run
 from kronosfw.plugins import Plugins
 from kronosfw.testing import (

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
@@ -120,7 +121,41 @@ def test_a_schedule_is_in_new_york_time(facts):
     assert (winter.kind, winter.values) == ("cpi", {"importance": 3})
     assert (election.kind, election.values) == ("usd_election", {"importance": 2})
     assert election.scheduled_at == moment("2024-11-05T05:00")
-    assert election.known_at == moment("2023-11-06T05:00")
+    assert election.known_at == moment("2023-11-07T05:00")
+
+
+@pytest.mark.parametrize(
+    ("zone", "begins", "ends"),
+    [
+        ("UTC", "2024-03-10T00:00", "2024-03-11T00:00"),
+        ("America/New_York", "2024-03-10T05:00", "2024-03-11T04:00"),
+        ("Asia/Tokyo", "2024-03-09T15:00", "2024-03-10T15:00"),
+        ("America/Havana", "2024-03-10T05:00", "2024-03-11T04:00"),
+    ],
+)
+def test_what_has_a_mere_date_is_known_when_the_date_ends(facts, zone, begins, ends):
+    release = CPI.replace("2024-11-13T13:30:00+00:00", "2024-03-10")
+    schedule, consensus, figures = facts(RELEASES + release, timezone=zone, release_lag="00:01")
+    assert {f.scheduled_at for f in (schedule, consensus, figures)} == {moment(begins)}
+    assert figures.known_at == moment(ends) + np.timedelta64(1, "m")
+    assert consensus.known_at == moment(ends) - np.timedelta64(1, "D")
+    assert schedule.known_at == moment(ends) - np.timedelta64(365, "D")
+    [plain] = facts(PLAIN + "x,cpi,2024-03-10,2024-03-10,,0.3,,,,,\n", timezone=zone)
+    assert (plain.scheduled_at, plain.known_at) == (moment(begins), moment(ends))
+    [speech] = facts(RELEASES + release.replace("CPI m/m,0.3%,0.2%,0.1%", "Powell Speaks,,,"), timezone=zone)
+    assert speech.known_at == moment(ends)
+
+
+def test_a_mere_date_among_times_is_still_one(facts):
+    stamps = ("2024-03-10", "2024-03-10T08:30", "2024-03-10T08:30Z")
+    found = facts(PLAIN + "".join(f"{s},cpi,{s},{s},,,,,,,\n" for s in stamps), timezone="America/New_York")
+    assert [f.known_at for f in found] == list(
+        map(moment, ("2024-03-11T04:00", "2024-03-10T12:30", "2024-03-10T08:30"))
+    )
+
+
+def test_a_calendar_has_the_separator_of_the_bars(facts):
+    assert len(facts((RELEASES + CPI).replace(",", ";"), separator=";")) == 3
 
 
 def test_the_plain_format_is_taken_as_it_stands(facts):

@@ -32,6 +32,8 @@ def read(path: Path, symbol: str = "A", freq: str = "1d", span: Span = EVER, **o
     kind = ParquetFeed if path.suffix == ".parquet" else CsvFeed
     [(name, frame)] = kind(path=path, **options).build().bars([symbol], freq, span)  # type: ignore[arg-type]
     assert name == symbol
+    if isinstance(frame, SymbolError):
+        raise frame
     assert str(frame["time"].dtype) == "datetime64[us, UTC]"
     assert {str(t) for t in frame.dtypes.iloc[1:]} == {"float64"}
     return frame
@@ -166,11 +168,44 @@ def test_times_that_the_clock_skips_or_repeats_are_refused(csv, stamp):
         read(csv(rows("2024-01-02 10:00", stamp)), freq="1h", timezone="America/New_York")
 
 
-def test_close_stamps_are_moved_to_the_open_of_intraday_bars_only(csv):
-    path = csv(rows("2024-01-02 09:35"))
-    assert stamps(read(path, freq="5min", stamp="close")) == ["2024-01-02T09:30"]
-    assert stamps(read(path, freq="5min")) == ["2024-01-02T09:35"]
-    assert stamps(read(csv(rows("2024-01-02")), stamp="close")) == ["2024-01-02T00:00"]
+def test_close_stamps_are_left_for_the_host_to_match(csv):
+    path = csv(rows("2024-01-02 09:35", "2024-01-02 09:40", "2024-01-02 09:45"))
+    frame = read(path, freq="5min", stamp="close")
+    assert stamps(frame) == ["2024-01-02T09:35", "2024-01-02T09:40", "2024-01-02T09:45"]
+    assert frame.attrs["stamp"] == "close"
+    assert "stamp" not in read(path, freq="5min").attrs
+    span = Span(moment("2024-01-02T09:42"), start=moment("2024-01-02T09:35"))
+    assert stamps(read(path, freq="5min", span=span, stamp="close")) == ["2024-01-02T09:40"]
+    assert stamps(read(path, freq="5min", span=span)) == ["2024-01-02T09:35", "2024-01-02T09:40"]
+
+
+def test_a_date_names_the_session_of_a_daily_bar_whichever_end_is_stamped(csv):
+    frame = read(csv(rows("2024-01-02")), stamp="close")
+    assert stamps(frame) == ["2024-01-02T00:00"]
+    assert not frame.attrs
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "offsets"),
+    [
+        ("2024-01-02T10:00:00-05:00", "2024-07-02T10:00:00-04:00", ("-04:00", "-05:00")),
+        ("2024-01-02T10:00+05:00", "2024-01-02T10:00-05:00", ("+05:00", "-05:00")),
+        ("2024-01-02 10:00", "2024-01-02T10:00", None),
+        ("2024-01-02T10:00:00", "2024-01-02T10:00Z  ", ("+00:00", "naive")),
+        ("2024-01-02", " 2024-01-03 ", None),
+    ],
+)
+def test_stamps_of_two_kinds_are_told_apart(csv, first, second, offsets):
+    alone = [read(csv(rows(stamp)), freq="1h")["time"][0] for stamp in (first, second)]
+    together = read(csv(rows(first, second)), freq="1h")
+    assert together["time"].tolist() == alone
+    assert together.attrs.get("offsets") == offsets
+
+
+@pytest.mark.parametrize("odd", ["2024-01-0x", "2024/01/03", "2024-01-3x", "２024-01-0", "2024-02-30"])
+def test_a_stamp_unlike_the_others_is_found(csv, odd):
+    with pytest.raises(SymbolError, match=f"line 3: the time is '{odd}'"):
+        read(csv(rows("2024-01-02", odd, "2024-01-04")))
 
 
 @pytest.mark.parametrize(
@@ -233,16 +268,19 @@ def test_one_broken_file_leaves_the_others_alone(csv, tmp_path):
     csv(rows("2024-01-02"))
     csv("nonsense", "B.csv")
     csv("", "C.csv")
-    feed = CsvFeed(path=tmp_path / "*.csv").build()
-    assert [symbol for symbol, _ in feed.bars(["A"], "1d", EVER)] == ["A"]
-    for symbol in "BC":
-        with pytest.raises(SymbolError, match=rf"{symbol}\.csv"):
-            list(feed.bars([symbol], "1d", EVER))
+    csv(rows("2024-01-02"), "D.csv")
+    found = dict(CsvFeed(path=tmp_path / "*.csv").build().bars(list("ABXCD"), "1d", EVER))
+    assert list(found) == list("ABXCD")
+    assert [s for s, frame in found.items() if isinstance(frame, SymbolError)] == ["B", "X", "C"]
+    assert "B.csv" in str(found["B"])
+    assert "file is empty" in str(found["C"])
 
 
 def test_a_missing_symbol_is_named_with_what_was_looked_for(csv, tmp_path):
     csv(rows("2024-01-02"), "BTCUSDT.csv")
-    with pytest.raises(SymbolError, match=r"BTCUSD: no file of .*\*\.csv is named after it; there is BTCUSDT"):
+    with pytest.raises(
+        SymbolError, match=r"BTCUSD: no file of .*\*\.csv is named after it; did you mean 'BTCUSDT'"
+    ):
         read(tmp_path / "*.csv", "BTCUSD")
     csv(f"symbol,{HEADER}A,2024-01-02,1,1,1,1\n", "all.csv")
     with pytest.raises(SymbolError, match=r"Z: no file .* nor is it in the 1 with a symbol column"):
@@ -285,7 +323,7 @@ def test_a_folder_whose_name_looks_like_a_pattern_is_meant_literally(csv, tmp_pa
     ("options", "message"),
     [
         ({}, "give `path`"),
-        ({"path": "x", "timezone": "America/New_Yrok"}, "did you mean America/New_York"),
+        ({"path": "x", "timezone": "America/New_Yrok"}, "did you mean 'America/New_York'"),
         ({"path": "x", "timezone": "../etc"}, "expected a time zone"),
         ({"path": "x", "time_format": "iso"}, "expected epoch_s"),
         ({"path": "x", "time_format": "%H:%M"}, "expected epoch_s"),
@@ -440,5 +478,5 @@ class TestRealFiles:
         frame = read(path, "XSHG_600977", "5min", timezone="Asia/Shanghai", stamp="close")
         assert len(frame) == 2500
         local = frame["time"].dt.tz_convert("Asia/Shanghai").dt.strftime("%H:%M")
-        assert (local.min(), local.max()) == ("09:30", "14:55")
+        assert (local.min(), local.max()) == ("09:35", "15:00")
         assert frame["amount"][0] == 427161

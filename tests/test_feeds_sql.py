@@ -45,7 +45,11 @@ def database(tmp_path: Path):
 def read(
     url: str, *symbols: str, freq: str = "1d", span: Span = EVER, **options: object
 ) -> dict[str, pd.DataFrame]:
-    return dict(SqlFeed(url=url, **options).build().bars(symbols, freq, span))  # type: ignore[arg-type]
+    found = dict(SqlFeed(url=url, **options).build().bars(symbols, freq, span))  # type: ignore[arg-type]
+    for frame in found.values():
+        if isinstance(frame, SymbolError):
+            raise frame
+    return found
 
 
 def bar(symbol: str, time: object, close: object = 1.0) -> tuple[object, ...]:
@@ -133,7 +137,7 @@ def test_only_the_rows_needed_are_fetched():
         "bars", "public", {"time": "timestamp", "symbol": "symbol", "close": "close"}, "timeframe",
         time_key(DateTime(timezone=True), None, sqlite=False),
     )  # fmt: skip
-    query = bars_query(layout, ["A", "B"], "1h", Span(moment("2024-01-02"), last=5), np.timedelta64(0, "m"))
+    query = bars_query(layout, ["A", "B"], "1h", Span(moment("2024-01-02"), last=5))
     compiled = query.compile(dialect=postgresql.dialect())
     assert "FROM public.bars" in str(compiled)
     assert "rank() OVER" in str(compiled)
@@ -215,12 +219,13 @@ def test_typed_times_and_decimals(tmp_path, kind, value, expected):
         (bar("A", "2024-01-02", "x"), "symbol A: close is 'x'; expected a number"),
     ],
 )
-def test_a_bad_value_is_refused_with_its_symbol(database, row, message):
-    url = database([bar("B", "2024-01-02"), row])
+def test_a_bad_value_is_refused_with_its_symbol_and_the_others_follow(database, row, message):
+    url = database([bar("B", "2024-01-02"), row, bar("C", "2024-01-02")])
     for span in (EVER, Span(EVER.end, start=moment("2020-01-01"), last=1)):
-        with pytest.raises(SymbolError, match=message):
-            read(url, "B", "A", span=span)
-    assert len(read(url, "B")["B"]) == 1
+        found = dict(SqlFeed(url=url).build().bars(["B", "A", "X", "C"], "1d", span))
+        assert [s for s, frame in found.items() if isinstance(frame, SymbolError)] == ["A", "X"]
+        assert message in str(found["A"])
+        assert len(found["B"]) == len(found["C"]) == 1
 
 
 def test_what_a_table_lacks_is_named(database):
@@ -260,8 +265,9 @@ def test_a_file_that_is_no_database_is_refused(tmp_path):
         (f"postgresql://me:{SECRET}@127.0.0.1:1/db", r"postgresql\+psycopg://.*/db: cannot connect"),
         (f"nosuchdb://me:{SECRET}@host/db", "knows no nosuchdb"),
         (f"mssql+nosuchdriver://me:{SECRET}@host/db", "knows no mssql"),
-        (f"postgresql+psycopg://me:{SECRET}@host:port/db", "not a SQLAlchemy URL"),
-        (f"://me:{SECRET}@host", "not a SQLAlchemy URL"),
+        (f"postgresql+psycopg://me:{SECRET}@host:port/db", "not a database URL"),
+        (f"://me:{SECRET}@host", "not a database URL"),
+        (f"postgresql://me:x@{SECRET}@host/db", "percent-encode"),
     ],
 )  # fmt: skip
 def test_an_unusable_url_is_refused_without_its_secrets(url, message):
@@ -270,7 +276,7 @@ def test_an_unusable_url_is_refused_without_its_secrets(url, message):
         read(url, "A")
     assert SECRET not in str(error.value)
     assert error.value.__cause__ is None
-    assert error.value.__suppress_context__
+    assert error.value.__context__ is None or error.value.__suppress_context__
     assert SECRET not in repr(SqlFeed(url=url))
 
 
@@ -287,6 +293,15 @@ def test_a_query_that_fails_is_a_data_error(database, tmp_path):
 def test_a_url_without_a_scheme_is_refused_at_once():
     with pytest.raises(ValidationError, match="expected a SQLAlchemy URL"):
         SqlFeed(url="data.db")
+
+
+def test_close_stamps_are_left_for_the_host_to_match(database):
+    url = database([bar("A", f"2024-01-02T{hour}:00:00Z", hour) for hour in (10, 11, 12)])
+    span = Span(moment("2024-01-02T12:30"), start=moment("2024-01-02T10:00"), last=9)
+    frame = read(url, "A", freq="1h", span=span, stamp="close")["A"]
+    assert stamps(frame) == ["2024-01-02T11:00", "2024-01-02T12:00"]
+    assert frame.attrs["stamp"] == "close"
+    assert read(url, "A", stamp="close")["A"].attrs == {}
 
 
 class TestFacts:
@@ -309,6 +324,18 @@ class TestFacts:
         assert release.known_at == release.scheduled_at == moment("2024-01-11T13:30")
         assert (earnings.symbols, earnings.event) == (("A", "B"), "x")
         assert len(list(feed.facts(["C"], EVER))) == 2
+
+    def test_a_mere_date_ends_in_the_zone_of_the_feed(self, database):
+        row = ("e", "cpi", "2024-01-11", "2024-01-11", None, 0.3, None, 3)
+        feed = SqlFeed(
+            url=database([row], self.CREATE, "events"), facts_table="events", timezone="America/New_York"
+        )
+        [fact] = feed.build().facts([], EVER)
+        assert (fact.scheduled_at, fact.known_at) == (moment("2024-01-11T05:00"), moment("2024-01-12T05:00"))
+
+    def test_an_empty_table_has_no_facts(self, database):
+        url = database([], self.CREATE, "events")
+        assert list(SqlFeed(url=url, facts_table="events").build().facts([], EVER)) == []
 
     def test_no_table_no_facts(self, database):
         assert list(SqlFeed(url=database([])).build().facts(["A"], EVER)) == []

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -36,6 +37,7 @@ class Table(FeedConfig):
     corrupt: tuple[str, ...] = Field((), description="Symbols whose rows are nonsense.")
     raising: tuple[str, ...] = Field((), description="Symbols that make the whole call raise.")
     late: dict[str, int] = Field({}, description="Bars missing at the end, by symbol.")
+    newest: tuple[str, ...] = Field((), description="Symbols that have but the bar of today.")
     broken_facts: bool = Field(False, description="Whether facts raise.")
     calls: ClassVar[list[int]] = []
 
@@ -58,6 +60,8 @@ class TableFeed:
             if symbol in self.options.corrupt:
                 frame.loc[50:, "close"] = np.nan
             frame = frame[: len(frame) - self.options.late.get(symbol, 0)]
+            if symbol in self.options.newest:
+                frame = frame[-1:].assign(time=pd.Timestamp.now("UTC").floor("D").as_unit("us"))
             frame = frame[frame["time"] <= pd.Timestamp(span.end, tz="UTC")]
             yield symbol, frame.tail(span.last) if span.last else frame
 
@@ -75,6 +79,7 @@ class Fickle(ForecasterConfig):
     fault: str = Field("", description="What else goes wrong.")
     batches: ClassVar[list[int]] = []
     paths: ClassVar[dict[str, object]] = {}
+    context: ClassVar[dict[str, object]] = {}
 
     def build(self):
         if self.fault == "build":
@@ -104,11 +109,14 @@ class FickleForecaster:
             if w.symbol in self.options.failing:
                 raise ValueError(f"{w.symbol} is in a mood")
             shift = np.linspace(1, -1, len(levels)) if self.options.fault == "crossing" else np.array(levels)
-            found.append(w.forecast(levels, w.bars.close[-1] + np.tile(shift, (w.horizon, 1))))
+            quantiles = w.bars.close[-1] + np.tile(shift, (w.horizon, 1))
+            found.append(w.forecast(levels, quantiles, event_context=Fickle.context))
         if self.options.fault == "fewer":
             found.pop()
         if self.options.fault == "swapped":
             found.reverse()
+        if self.options.fault == "cutoff":
+            return [replace(f, cutoff=moment("2001-01-01")) for f in found]
         if self.options.fault == "nan":
             return [w.forecast(levels, np.full((w.horizon, len(levels)), np.nan)) for w in windows]
         return found
@@ -134,6 +142,8 @@ class LearnerEnsembler:
         self.fault = fault
 
     def member_levels(self, levels):
+        if self.fault == "order":
+            return [0.5, 0.1, 0.9, 0.25, 0.1]
         return [0.5] if self.fault == "levels" else sorted({*levels, 0.25})
 
     def fit(self, past):
@@ -154,6 +164,7 @@ class NeedsVix(EncoderConfig):
 
     type: Literal["needs_vix"] = "needs_vix"
     broken: bool = Field(False, description="Whether it cannot be built.")
+    leaderless: bool = Field(False, description="Whether it lacks an attribute.")
 
     def build(self):
         if self.broken:
@@ -165,6 +176,8 @@ class NeedsVix(EncoderConfig):
             def encode(self, facts, leaders, times, cutoff):
                 return np.full((len(times), 1), float(len(leaders)), dtype=np.float32)
 
+        if self.leaderless:
+            del Encoder.leaders
         return Encoder()
 
 
@@ -286,11 +299,69 @@ def test_a_forecaster_that_raises_loses_only_the_window_at_fault(configure, plug
             assert kept[f.symbol, f.model] == f.quantiles.tobytes()
 
 
+def test_a_listing_of_today_does_not_take_down_the_rest(configure, plugins):
+    """A symbol whose only bar is still under way has nothing to forecast from."""
+    universe = "{S00: {asset_class: crypto}, S01: {asset_class: crypto}, S02: {asset_class: crypto}}"
+    config = configure(universe=universe, feed="{type: table, late: {S01: 199}}", checks="{max_repaired: 1}")
+    report = run(config, plugins, as_of=datetime(2023, 6, 1, tzinfo=UTC))
+    assert [f.symbol for f in report.failures] == ["S01"]
+    early = run(configure(universe=universe, feed="{type: table, newest: [S01]}"), plugins)
+    assert [(f.symbol, f.reason) for f in early.failures] == [("S01", early.failures[0].reason)]
+    assert "no bar is complete by" in early.failures[0].reason or "no bars by" in early.failures[0].reason
+    assert early.served == ("S00", "S02")
+
+
+def test_the_future_is_no_cutoff(configure, plugins):
+    with pytest.raises(ConfigError, match="lies in the future"):
+        run(configure(), plugins, as_of=datetime.now(UTC) + timedelta(hours=1))
+
+
+def test_levels_may_be_asked_for_in_any_order(configure, plugins):
+    """The members' quantiles are those they give without an ensembler."""
+    plain = run(configure(ensembler="{type: mean}"), plugins)
+    odd = run(configure(ensembler="{type: learner, fault: order}"), plugins)
+    numbers = [
+        {(f.symbol, f.model): f.quantiles.tobytes() for f in r.forecasts if f.model != "ensemble"}
+        for r in (plain, odd)
+    ]
+    assert numbers[0] == numbers[1]
+
+
+@pytest.mark.parametrize("context", [{"x": float("nan")}, {"x": "a\x00b"}, {1: 2, "a": 3}, {"x": object()}])
+def test_a_context_that_no_store_takes_fails_that_forecast_alone(configure, plugins, context):
+    Fickle.context = context
+    try:
+        report = run(configure(), plugins)
+    finally:
+        Fickle.context = {}
+    assert {f.model for f in report.failures} == {"fickle"}
+    assert len(report.served) == 50
+
+
+def test_observers_cannot_change_what_is_stored(configure, plugins, tmp_path):
+    class Meddler:
+        @hookimpl
+        def after_forecast(self, run, forecast):
+            forecast.event_context["weights"] = "mine"
+            forecast.event_context.clear()
+
+        @hookimpl
+        def after_run(self, run, report):
+            report.failures.append("x")
+
+    plugins.add("meddler", Meddler())
+    assert run(configure(), plugins).exit_code == 0
+    contexts = [r["event_context"] for r in stored(tmp_path) if r["model_name"] == "ensemble"]
+    assert contexts
+    assert all(set(c["weights"]) == {"random_walk", "fickle"} for c in contexts)
+
+
 @pytest.mark.parametrize(
     ("fault", "reason"),
     [
         ("build", "RuntimeError: no weights"),
         ("nan", "are not finite"),
+        ("cutoff", "returned a forecast of another window"),
         ("fewer", "returned 0 forecasts for 1 windows"),
     ],
 )
@@ -324,6 +395,8 @@ def test_what_a_run_cannot_do_without_is_named(configure, plugins):
     with pytest.raises(PluginError, match="encoder needs_vix: ImportError: no module named lexicon") as raised:
         run(configure(encoders="[{type: needs_vix, broken: true}]", universe=universe), plugins)
     assert raised.value.exit_code == 2
+    with pytest.raises(PluginError, match="encoder needs_vix: TypeError: Encoder has no leaders"):
+        run(configure(encoders="[{type: needs_vix, leaderless: true}]", universe=universe), plugins)
 
 
 def test_forecasts_of_another_window_are_refused(configure, plugins):
@@ -391,24 +464,29 @@ def test_the_checkpoint_policy_chooses_for_each_asset_class(configure, plugins, 
         return folder
 
     universe = "{S00: {asset_class: crypto}, S01: {asset_class: forex, calendar: 24/7}, "
-    universe += "S02: {asset_class: equity, calendar: 24/7}}"
+    universe += "S02: {asset_class: equity, calendar: 24/7}, S03: {asset_class: commodity, calendar: 24/7}}"
     checkpoint("rolling", "crypto", "versions", "2024-01-01-0001-aa")
     newest = checkpoint("rolling", "crypto", "versions", "2024-02-01-0001-bb")
     broken = checkpoint("rolling", "equity", "versions", "2024-02-01-0001-cc")
     (broken / "broken").touch()
     base = checkpoint("base", "versions", "2023-01-01-0001-dd")
-    unreadable = checkpoint("base", "versions", "2025-01-01-0001-ee")
-    (unreadable / "manifest.json").write_text("{")
+    twin = checkpoint("rolling", "commodity", "versions", "2024-02-01-0001-bb")
+    for name, content in (("2025-01-01-0001-ee", "{"), ("2025-01-01-0001-ff", "[]")):
+        (checkpoint("base", "versions", name) / "manifest.json").write_text(content)
     config = configure(
         universe=universe, checkpoints="{type: latest}", checkpoint_root="checkpoints", ensembler="{type: median}"
     )
     report = run(config, plugins)
-    assert (Fickle.paths["S00"], Fickle.paths["S01"]) == (newest, base)
+    assert [Fickle.paths[s] for s in ("S00", "S01", "S03")] == [newest, base, twin], "versions may share a name"
     assert [(f.symbol, f.model, f.reason) for f in report.failures] == [
         ("S02", "fickle", "OSError: truncated weights")
     ]
     versions = {(r["symbol"], r["model_version"]) for r in stored(tmp_path) if r["model_name"] == "fickle"}
-    assert {(s, v.partition("@")[2]) for s, v in versions} == {("S00", newest.name), ("S01", base.name)}
+    assert {(s, v.partition("@")[2]) for s, v in versions} == {
+        ("S00", f"crypto/{newest.name}"),
+        ("S01", f"base/{base.name}"),
+        ("S03", f"commodity/{twin.name}"),
+    }
 
 
 def test_an_ensembler_learns_from_the_past_alone(configure, plugins):

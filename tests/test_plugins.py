@@ -62,6 +62,11 @@ def kronosfw(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+LAZY = GOOD.replace('Literal["{type}"] = "{type}"', 'str = "{type}"')
+FORWARD = GOOD.replace("    type:", "    mood: 'NoSuchType'\n    type:")
+WEIGHTS = GOOD.replace("    type:", "    weights = 'MIT'\n    type:")
+
+
 @pytest.fixture
 def broken(tmp_path):
     """An environment with plugins that cannot be used and one that can."""
@@ -71,6 +76,9 @@ def broken(tmp_path):
     install(tmp_path, "kronosfw-next", GOOD.format(type="tomorrow"), "kronosfw.v2")
     install(tmp_path, "kronosfw-typo", GOOD.replace("register_forecasters", "register_forcasters"))
     install(tmp_path, "kronosfw-odd", GOOD.replace("[Mine]", "[int]"))
+    install(tmp_path, "kronosfw-lazy", LAZY.format(type="lazy"))
+    install(tmp_path, "kronosfw-forward", FORWARD.format(type="forward"))
+    install(tmp_path, "kronosfw-weights", WEIGHTS.format(type="weights"))
     install(tmp_path, "kronosfw-good", GOOD.format(type="good"))
     return tmp_path
 
@@ -84,6 +92,9 @@ def test_each_broken_plugin_is_listed_with_its_reason(broken):
     assert "SystemExit" in found["kronosfw-leaves"]["problem"]
     assert "made for kronosfw.v2" in found["kronosfw-next"]["problem"]
     assert "register_forcasters" in found["kronosfw-typo"]["problem"]
+    assert "needs `type: Literal" in found["kronosfw-lazy"]["problem"]
+    assert "NoSuchType" in found["kronosfw-forward"]["problem"]
+    assert "weights is a str, not Weights" in found["kronosfw-weights"]["problem"]
     assert "not a ForecasterConfig" in found["kronosfw-odd"]["problem"]
     assert found["kronosfw-good"] == {
         "name": "good",
@@ -112,6 +123,8 @@ def test_everything_else_still_works(broken):
     [
         ("raises", "kronosfw-raises is installed but failed to load: RuntimeError: no such device"),
         ("next", "kronosfw-next is installed but made for kronosfw.v2"),
+        ("tide", "there is no forecaster 'tide'; installed are: "),
+        ("tide", "kronosfw-raises, kronosfw-typo, kronosfw-weights cannot be used, see `kronosfw plugins`"),
         ("random_walk", "'random_walk' is registered by both kronosfw and kronosfw-twin; keep one"),
     ],
 )
@@ -171,9 +184,13 @@ def test_observers_cannot_break_anything(caplog):
 
     for name, plugin in (("a", Rude()), ("b", Leaver()), ("c", Polite())):
         assert not plugins.add(name, plugin).problem
-    plugins.notify("before_run", run="the run")
-    assert seen == ["the run"]
-    assert [r.message for r in caplog.records] == ["plugin a failed in before_run", "plugin b failed in before_run"]
+    for _ in range(3):
+        plugins.notify("before_run", run="the run")
+    assert seen == ["the run"] * 3
+    assert [r.message for r in caplog.records] == [
+        "plugin a failed in before_run: RuntimeError: rude",
+        "plugin b failed in before_run: SystemExit: 9",
+    ], "once, however often it happens"
 
 
 def test_order_of_installation_plays_no_part():

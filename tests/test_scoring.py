@@ -19,6 +19,10 @@ a,cpi,2023-04-02T12:30Z,2023-04-02T12:30Z,,3.1,3.0,2.9,
 b,pmi,2023-04-03T12:30Z,2023-01-01,,,,,2
 b,pmi,2023-04-03T12:30Z,2023-04-03T12:30Z,,51,50,49,
 c,earnings,2023-04-04T00:00Z,2023-01-01,BBB,,,,
+d,fomc,2023-04-03T18:00Z,2023-01-01,CCC,,,,3
+d,fomc,2023-04-04T18:00Z,2023-04-02T18:00Z,CCC,,,,3
+e,speech,2023-04-02T18:00Z,2023-05-01,,,,,3
+e,speech,2023-04-03T18:00Z,2023-05-02,AAA,,,,3
 """
 
 
@@ -32,7 +36,7 @@ def scored(tmp_path: Path):
     path = tmp_path / "config.yaml"
     path.write_text(SMALL.replace('"bars/*.csv"}', '"bars/*.csv", calendar: calendar.csv}'))
     assert call(["run", str(path), "--as-of", "2023-04-02"]) == 0
-    assert call(["score", str(path)]) == 0
+    assert call(["score", str(path), "--as-of", "2023-04-05"]) == 0
     return sqlite3.connect(tmp_path / "results.db")
 
 
@@ -41,7 +45,8 @@ def test_important_events_make_event_bars(scored):
         "select symbol, step, event_active from signal_evaluations where model_name = 'ensemble' order by 1, 2"
     ).fetchall()
     active = {(symbol, step) for symbol, step, event in rows if event}
-    assert active == {("AAA", 1), ("BBB", 1), ("CCC", 1), ("BBB", 3)}
+    everywhere = {("AAA", 1), ("BBB", 1), ("CCC", 1)}
+    assert active == everywhere | {("BBB", 3), ("CCC", 3)}, "moved from step 2, and nothing told only in May"
     assert len(rows) == 9
 
 

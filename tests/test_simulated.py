@@ -40,6 +40,8 @@ def market(**options: Any) -> SimulatedMarket:
 def frame(feed: SimulatedMarket, symbol: str, freq: str = "1d", span: Span = ALWAYS) -> pd.DataFrame:
     ((name, bars),) = feed.bars([symbol], freq, span)
     assert name == symbol
+    if isinstance(bars, SymbolError):
+        raise bars
     return bars
 
 
@@ -429,6 +431,9 @@ def test_an_unknown_symbol_is_told_what_there_is() -> None:
         frame(market(), "BTCUSD")
     with pytest.raises(SymbolError, match="no 'BTCUSD'"):
         market().truth("BTCUSD", "1d")
+    found = dict(market().bars(["BTCUSD", "SPY"], "1d", ALWAYS))
+    assert isinstance(found["BTCUSD"], SymbolError)
+    pd.testing.assert_frame_equal(found["SPY"], frame(market(), "SPY"))
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from kronosfw.errors import StoreError
 from kronosfw.files import safe_name, write_atomically
 from kronosfw.store import Store, replay, spool
 
-from .rows import AS_OF, evaluation, prediction, run_row
+from .rows import AS_OF, DAY, evaluation, prediction, run_row, seen
 
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
 TIMES = st.datetimes(datetime(1900, 1, 1), datetime(2200, 1, 1), timezones=st.just(UTC))
@@ -78,9 +78,19 @@ def test_replay_after_the_store_came_back_keeps_scores(tmp_path: Path) -> None:
     path = spool(tmp_path / "new" / "spool", run_row(), [prediction(1), prediction(2)])
     with Store(f"sqlite:///{tmp_path / 'results.db'}") as store:
         store.record(run_row(), [prediction(1), prediction(2)])
-        store.evaluate([evaluation(1)])
+        store.evaluate(seen(store, evaluation(1)))
         assert replay(path, store) == 0
         assert len(store.evaluations()) == 1
+
+
+def test_replay_keeps_what_was_stored_since(tmp_path: Path) -> None:
+    """The store came back and a later run stored corrected figures before the spooled ones were replayed."""
+    now = datetime.now(UTC)
+    path = spool(tmp_path / "spool", run_row(started_at=now - DAY), [prediction(1), prediction(2)])
+    with Store(f"sqlite:///{tmp_path / 'results.db'}") as store:
+        store.record(run_row(id="later", started_at=now), [prediction(1, p50=101.5)])
+        assert replay(path, store) == 1
+        assert [row["p50"] for row in store.predictions()] == [101.5, prediction(2)["p50"]]
 
 
 def test_one_file_for_each_run(tmp_path: Path) -> None:

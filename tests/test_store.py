@@ -20,7 +20,7 @@ from kronosfw.store import Store, address, schema
 from kronosfw.store.engine import open_engine
 from kronosfw.store.tables import KEY, metadata
 
-from .rows import AS_OF, DAY, evaluation, prediction, run_row
+from .rows import AS_OF, DAY, evaluation, prediction, run_row, seen
 
 pytest_plugins = ["tests.postgres"]
 
@@ -178,38 +178,49 @@ class TestScores:
         due = AS_OF + 2 * DAY
         assert store.unscored(due - timedelta(microseconds=1)) == store.predictions(step=1)
         assert [row["step"] for row in store.unscored(due)] == [1, 2]
-        assert store.evaluate([evaluation(1), evaluation(2)]) == 2
+        assert store.evaluate(seen(store, evaluation(1), evaluation(2))) == 2
         assert store.unscored(due) == []
         assert [row["step"] for row in store.unscored(due + DAY)] == [3]
 
     def test_scoring_again_changes_nothing(self, store: Store) -> None:
         store.record(run_row(), [prediction(1), prediction(2)])
-        store.evaluate([evaluation(1), evaluation(2)])
+        store.evaluate(seen(store, evaluation(1), evaluation(2)))
         before = store.evaluations()
-        assert store.evaluate([evaluation(1), evaluation(2)]) == 0
+        assert store.evaluate(seen(store, evaluation(1), evaluation(2))) == 0
         assert store.evaluations() == before
-        assert store.evaluate([evaluation(1), evaluation(2, direction_hit=True)]) == 1
+        assert store.evaluate(seen(store, evaluation(1), evaluation(2, direction_hit=True))) == 1
         assert [row["direction_hit"] for row in store.evaluations()] == [None, True]
         assert store.evaluations()[0] == before[0]
 
     def test_a_changed_prediction_loses_its_score(self, store: Store) -> None:
         store.record(run_row(), [prediction(1), prediction(2)])
-        store.evaluate([evaluation(1), evaluation(2)])
+        store.evaluate(seen(store, evaluation(1), evaluation(2)))
         store.record(run_row(), [prediction(1), prediction(2)])
         assert len(store.evaluations()) == 2
         store.record(run_row(), [prediction(1, p90=120.0), prediction(2)])
         assert [row["step"] for row in store.evaluations()] == [2]
         assert [row["p90"] for row in store.unscored(AS_OF + DAY)] == [120.0]
 
-    def test_a_score_needs_its_prediction(self, store: Store) -> None:
-        with pytest.raises(StoreError, match=r"(?i)foreign key"):
-            store.evaluate([evaluation()])
+    def test_a_score_of_a_replaced_prediction_is_left_out(self, store: Store) -> None:
+        """Another writer replaced a prediction between its reading and its scoring."""
+        store.record(run_row(), [prediction(1), prediction(2)])
+        scores = seen(store, evaluation(1), evaluation(2))
+        store.record(run_row(), [prediction(1, p90=120.0), prediction(2)])
+        assert store.evaluate(scores) == 1
+        assert [row["step"] for row in store.evaluations()] == [2]
+        assert [row["step"] for row in store.unscored(AS_OF + DAY)] == [1]
+
+    def test_unscored_of_some(self, store: Store) -> None:
+        store.record(run_row(), [prediction(1), prediction(1, symbol="ETH"), prediction(1, timeframe="1h")])
+        due = AS_OF + DAY
+        assert [r["symbol"] for r in store.unscored(due, timeframe="1d", symbols=["ETH", "X"])] == ["ETH"]
+        assert len(store.unscored(due, timeframe="1h")) == 1
 
     def test_past_knows_nothing_of_the_future(self, store: Store) -> None:
         names = ["b", "a", "B"]
         rows = [prediction(step, symbol=name) for name in names for step in (2, 1)]
         store.record(run_row(), rows)
-        store.evaluate(evaluation(row["step"], symbol=row["symbol"]) for row in rows)
+        store.evaluate(seen(store, *(evaluation(row["step"], symbol=row["symbol"]) for row in rows)))
         known = store.past(AS_OF + DAY)
         assert list(known["symbol"]) == ["B", "a", "b"]
         assert set(known["step"]) == {1}
@@ -222,7 +233,7 @@ class TestScores:
     def test_past_has_each_column_once_and_typed(self, store: Store) -> None:
         empty = store.past(AS_OF)
         store.record(run_row(), [prediction()])
-        store.evaluate([evaluation()])
+        store.evaluate(seen(store, evaluation()))
         full = store.past(AS_OF + DAY)
         names = [column.name for table in metadata.tables.values() for column in table.c]
         assert sorted(full) == sorted({*names} - {column.name for column in metadata.tables["runs"].c})

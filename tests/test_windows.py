@@ -45,9 +45,13 @@ class Surprise:
         encoded[last >= 0, 0] = value[order][last[last >= 0]]
         if self.leak == "full-sample scaler" and len(value):
             encoded[:, 0] /= value.std() + 1
-        known = [f for f in facts if f.known_at <= opens[0]]
-        at = np.array(sorted(f.scheduled_at for f in known), dtype="datetime64[us]")
-        encoded[:, 1] = np.searchsorted(at, ends) - np.searchsorted(at, opens)
+        encoded[:, 1] = 0
+        for f in facts:
+            if "importance" in f.values:
+                encoded[
+                    (opens <= f.scheduled_at) & (f.scheduled_at < ends) & (f.known_at <= np.minimum(ends, cutoff)),
+                    1,
+                ] += 1
         if "BTCUSDT" in leaders:
             bars = leaders["BTCUSDT"]
             returns = np.diff(np.log(bars.close), prepend=np.nan)

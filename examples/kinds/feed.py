@@ -30,9 +30,15 @@ class JsonFiles:
     def __init__(self, options: JsonFeed) -> None:
         self._folder = options.folder
 
-    def bars(self, symbols: Sequence[str], freq: str, span: Span) -> Iterator[tuple[str, "pd.DataFrame"]]:
+    def bars(
+        self, symbols: Sequence[str], freq: str, span: Span
+    ) -> Iterator[tuple[str, "pd.DataFrame | SymbolError"]]:
         for symbol in symbols:
-            frame = self._read(symbol)
+            try:
+                frame = self._read(symbol)
+            except SymbolError as error:
+                yield symbol, error
+                continue
             stamps = frame["time"].to_numpy("datetime64[us]")
             inside = stamps <= span.end
             if span.start is not None:

@@ -1,12 +1,17 @@
 """Observers that keep a log of runs, and a command that reads it."""
 
+from __future__ import annotations
+
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from kronosfw.hookspec import hookimpl
-from kronosfw.pipeline import Run, RunReport
-from kronosfw.types import Forecast
+
+if TYPE_CHECKING:
+    from kronosfw.pipeline import Run, RunReport
+    from kronosfw.types import Forecast
 
 LOG = Path("runs.log")
 

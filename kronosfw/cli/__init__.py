@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import traceback
@@ -10,7 +11,7 @@ from pathlib import Path
 import click
 
 from ..errors import ConfigError, KronosfwError
-from .group import KronosfwGroup
+from .group import KronosfwGroup, ReaderLeftError
 
 
 @click.group(cls=KronosfwGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -20,8 +21,12 @@ def cli(verbose: int) -> None:
     """Forecast market data: calibrated envelopes for every symbol, from one YAML file."""
     import logging
 
+    from ..secrets import Redacting
+
     level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
-    logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr, force=True)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(Redacting("%(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=level, handlers=[handler], force=True)
     logging.captureWarnings(True)
     logging.getLogger("py.warnings").setLevel(logging.ERROR if verbose < 2 else logging.WARNING)
 
@@ -38,14 +43,15 @@ def call(arguments: list[str]) -> int:
         return result if isinstance(result, int) else 0
     except KronosfwError as error:
         _say(str(error))
+        if "--json" in arguments:
+            click.echo(json.dumps({"exit_code": error.exit_code, "error": str(error)}, indent=2))
         return error.exit_code
     except click.ClickException as error:
         error.show()
         return ConfigError.exit_code
     except (click.Abort, KeyboardInterrupt):
         return 130
-    except BrokenPipeError:
-        # The reader of our output has left; nothing more can be said to it.
+    except ReaderLeftError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except Exception as error:
@@ -55,7 +61,9 @@ def call(arguments: list[str]) -> int:
 def _bug(error: Exception) -> int:
     """Report our own mistake. Its text is kept back unless asked for: it may hold what must not be shown."""
     if os.environ.get("KRONOSFW_DEBUG"):
-        traceback.print_exception(error)
+        from ..secrets import redact
+
+        click.echo(redact("".join(traceback.format_exception(error))), err=True, nl=False)
     else:
         place = traceback.extract_tb(error.__traceback__)[-1]
         _say(

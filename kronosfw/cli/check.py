@@ -13,12 +13,9 @@ from .options import config_file
 @config_file
 def command(file: Path) -> None:
     """Validate a configuration without running it."""
-    from ..calendars import calendar
     from ..loading import load
 
     config, _ = load(file)
-    for instrument in config.universe.values():
-        calendar(instrument.market)
     click.echo(
         f"{file} is valid: {len(config.forecast_symbols)} symbols, "
         f"{config.horizon} bars of {config.freq} ahead, models {', '.join(config.model_names)}"

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from importlib import import_module
+from typing import Any
 
 import click
 
 COMMANDS = ("init", "check", "schema", "plugins", "run", "score", "store")
 """Each is the attribute ``command`` of the module of that name in this package."""
+
+
+class ReaderLeftError(Exception):
+    """The reader of our output has left; nothing more can be said to it."""
 
 
 class KronosfwGroup(click.Group):
@@ -25,6 +30,13 @@ class KronosfwGroup(click.Group):
             return command
         self._extend()
         return super().get_command(ctx, cmd_name)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command. click would turn a broken pipe into exit code 1."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            raise ReaderLeftError from None
 
     def _extend(self) -> None:
         """Let plugins add their commands, once."""

@@ -34,7 +34,10 @@ class Symbols(click.ParamType[Any]):
     name = "A,B,…"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        return value if isinstance(value, tuple) else tuple(s.strip() for s in value.split(",") if s.strip())
+        symbols = value if isinstance(value, tuple) else tuple(s.strip() for s in value.split(",") if s.strip())
+        if not symbols:
+            self.fail("name at least one symbol, such as SPY,QQQ")
+        return symbols
 
 
 def config_file(function: Function) -> Function:
@@ -60,10 +63,13 @@ def with_store(config: Config, url: str | None) -> Config:
 
     from ..errors import ConfigError
     from ..options import DatabaseUrl
+    from ..secrets import remember
 
     try:
-        return config.model_copy(update={"store": TypeAdapter(DatabaseUrl).validate_python(url)})
+        config = config.model_copy(update={"store": TypeAdapter(DatabaseUrl).validate_python(url)})
     except ValidationError:
         raise ConfigError(
             "--store: expected a SQLAlchemy URL such as sqlite:///kronosfw.db or postgresql://host/database"
         ) from None
+    remember(config)
+    return config

@@ -2,5 +2,6 @@
 
 from .spool import replay, spool
 from .store import Store
+from .tables import KEY
 
-__all__ = ["Store", "replay", "spool"]
+__all__ = ["KEY", "Store", "replay", "spool"]

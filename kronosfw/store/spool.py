@@ -44,7 +44,8 @@ def spool(folder: Path, run: Row, predictions: Sequence[Row]) -> Path:
 def replay(path: Path, store: Store) -> int:
     """Record a spooled run; return how many predictions are new or changed. The file stays.
 
-    Doing it twice changes nothing. Raises StoreError for a file that is not a spool of this version.
+    Doing it twice changes nothing, and what was stored since the run started is left as it is. Raises
+    StoreError for a file that is not a spool of this version.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -57,7 +58,7 @@ def replay(path: Path, store: Store) -> int:
     if stated is None or not table.schema.equals(_schema()):
         raise StoreError(f"spool {path}: not a spooled run, or one of another version of kronosfw")
     rows = [{c.name: _unpack(c, row[c.name]) for c in _COLUMNS} for row in table.to_pylist()]
-    return store.record(_run(stated), rows)
+    return store.record(_run(stated), rows, late=True)
 
 
 def _run(stated: bytes) -> Row:

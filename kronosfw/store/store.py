@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _SAME_KEY = and_(*(ml_predictions.c[name] == signal_evaluations.c[name] for name in KEY))
+_CHUNK = 500
 _BY_TIME = ["as_of", "symbol", "model_name", "model_version", "timeframe", "step"]
 
 
@@ -72,18 +73,19 @@ class Store:
         """Close all connections."""
         self._engine.dispose()
 
-    def record(self, run: Row, predictions: Iterable[Row]) -> int:
+    def record(self, run: Row, predictions: Iterable[Row], *, late: bool = False) -> int:
         """Write a run and its predictions in one transaction; return how many predictions are new or changed.
 
         ``run`` has the columns of ``runs``; a prediction has those of ``ml_predictions`` but ``run_id`` and
-        ``created_at``. The score of a prediction that changed is removed, for it is of the old one.
+        ``created_at``. The score of a prediction that changed is removed, for it is of the old one. A run that is
+        recorded ``late`` leaves what was written since it started.
         """
         stamps = {"run_id": run["id"], "created_at": datetime.now(UTC)}
         rows = [{**row, **stamps} for row in predictions]
 
         def write(connection: Connection) -> int:
             upsert(connection, runs, [run])
-            written = upsert(connection, ml_predictions, rows)
+            written = upsert(connection, ml_predictions, rows, newer_than=run["started_at"] if late else None)
             if written:
                 new = and_(*(ml_predictions.c[name] == value for name, value in stamps.items()))
                 connection.execute(delete(signal_evaluations).where(exists().where(_SAME_KEY, new)))
@@ -94,16 +96,45 @@ class Store:
     def evaluate(self, evaluations: Iterable[Row]) -> int:
         """Write the scores of stored predictions; return how many are new or changed.
 
-        A row has the columns of ``signal_evaluations`` but ``scored_at``.
+        A row has the columns of ``signal_evaluations`` but ``scored_at``, and the ``created_at`` of the prediction
+        it scores: where that was replaced meanwhile, the score is of no use and left out.
         """
         now = datetime.now(UTC)
-        rows = [{**row, "scored_at": now} for row in evaluations]
-        return self._write(lambda connection: upsert(connection, signal_evaluations, rows))
+        rows = list(evaluations)
+        seen = sorted({row["created_at"] for row in rows})
 
-    def unscored(self, as_of: datetime) -> list[dict[str, Any]]:
-        """Return the predictions without a score whose target bar was complete by a moment."""
-        due = ml_predictions.c.target_available_at <= as_of
-        return self._rows(ml_predictions, select(ml_predictions).where(due, ~exists().where(_SAME_KEY)))
+        def write(connection: Connection) -> int:
+            columns = [*(ml_predictions.c[name] for name in KEY), ml_predictions.c.created_at]
+            current: set[tuple[Any, ...]] = set()
+            for start in range(0, len(seen), _CHUNK):
+                among = ml_predictions.c.created_at.in_(seen[start : start + _CHUNK])
+                # The lock keeps another writer from replacing a prediction before its score is there.
+                query = select(*columns).where(among).with_for_update(read=True)
+                current.update(tuple(row) for row in connection.execute(query))
+            names = signal_evaluations.columns.keys()
+            fresh = [
+                {name: now if name == "scored_at" else row[name] for name in names}
+                for row in rows
+                if (*(row[name] for name in KEY), row["created_at"]) in current
+            ]
+            return upsert(connection, signal_evaluations, fresh)
+
+        return self._write(write)
+
+    def unscored(
+        self, as_of: datetime, *, timeframe: str | None = None, symbols: Collection[str] | None = None
+    ) -> list[dict[str, Any]]:
+        """Return the predictions without a score whose target bar was complete by a moment.
+
+        Those of one timeframe and of some symbols alone, where these are given.
+        """
+        query = select(ml_predictions).where(
+            ml_predictions.c.target_available_at <= as_of, ~exists().where(_SAME_KEY)
+        )
+        if timeframe is not None:
+            query = query.where(ml_predictions.c.timeframe == timeframe)
+        found = self._rows(ml_predictions, query)
+        return found if symbols is None else [row for row in found if row["symbol"] in symbols]
 
     def past(
         self, cutoff: datetime, *, timeframe: str | None = None, models: Sequence[str] | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from enum import Enum
 from typing import Any, ClassVar
 
 import pytest
@@ -72,4 +73,4 @@ def _as_text(value: Any) -> Any:
         return {str(key): _as_text(item) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return [_as_text(item) for item in value]
-    return value if value is None else str(value)
+    return value if value is None else str(value.value if isinstance(value, Enum) else value)

@@ -12,7 +12,7 @@ from ..interfaces import EncoderConfig, EventEncoder
 from ..types import Moment, Times
 from ..windows import complete, known
 from .base import ComponentContract
-from .market import SmallMarket, cutoff_at, random_bars
+from .market import KINDS, SmallMarket, cutoff_at, random_bars
 
 
 class EncoderContract(ComponentContract):
@@ -21,6 +21,8 @@ class EncoderContract(ComponentContract):
     kind = "encoder"
     context: ClassVar[int] = 300
     horizon: ClassVar[int] = 5
+    kinds: ClassVar[Sequence[str]] = KINDS
+    """Kinds of the facts that the contract makes up; name those that the encoder looks for."""
 
     @pytest.fixture
     def encoder(self, options: EncoderConfig) -> EventEncoder:
@@ -28,7 +30,7 @@ class EncoderContract(ComponentContract):
 
     @pytest.fixture(params=["24/7", "XNYS"])
     def market(self, request: pytest.FixtureRequest) -> SmallMarket:
-        return SmallMarket.make(n_symbols=1, n=self.context + 40, market=request.param)
+        return SmallMarket.make(n_symbols=1, n=self.context + 40, market=request.param, kinds=self.kinds)
 
     def encode(self, encoder: EventEncoder, market: SmallMarket, times: Times, cutoff: Moment) -> Any:
         """Encode the market as the host does: facts and leaders cut at the cutoff."""
@@ -74,6 +76,13 @@ class EncoderContract(ComponentContract):
         for t in self.moments():
             earlier = self.encode(encoder, market, times[: t + 1 + self.horizon], cutoff_at(times, t))
             np.testing.assert_array_equal(earlier[: t + 1], later[: t + 1])
+
+    def test_a_row_does_not_depend_on_where_the_window_begins(
+        self, encoder: EventEncoder, market: SmallMarket
+    ) -> None:
+        times, cutoff = self.times(market)
+        whole = self.encode(encoder, market, times, cutoff)
+        np.testing.assert_array_equal(self.encode(encoder, market, times[100:], cutoff), whole[100:])
 
     def test_the_future_holds_what_was_known_at_the_cutoff(
         self, encoder: EventEncoder, market: SmallMarket

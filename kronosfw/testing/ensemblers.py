@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import ClassVar
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from ..interfaces import Ensembler, EnsemblerConfig
@@ -23,6 +25,8 @@ class EnsemblerContract(ComponentContract):
     kind = "ensembler"
     rtol: ClassVar[float] = 1e-3
     """How far the combination of equal members may lie from them, relative to the width of the envelope."""
+    among_members: ClassVar[bool] = True
+    """Whether a combination lies among its members, as it does unless it is recalibrated."""
 
     @pytest.fixture
     def ensembler(self, options: EnsemblerConfig) -> Ensembler:
@@ -56,6 +60,8 @@ class EnsemblerContract(ComponentContract):
     def test_lies_among_its_members(self, ensembler: Ensembler, window: Window, members: list[Forecast]) -> None:
         combined = ensembler.combine(window, members, LEVELS)
         check_forecast(combined, window, LEVELS)
+        if not self.among_members:
+            return
         every = np.stack([m.at(LEVELS) for m in members])
         slack = self.rtol * (every.max(axis=0) - every.min(axis=0)) + 1e-9
         assert (combined.at(LEVELS) >= every.min(axis=0) - slack).all()
@@ -67,7 +73,24 @@ class EnsemblerContract(ComponentContract):
         width = np.ptp(one.at(LEVELS), axis=1).max()
         for members in ([one], twins):
             combined = ensembler.combine(window, members, LEVELS)
+            check_forecast(combined, window, LEVELS)
+            if not self.among_members:
+                continue
             np.testing.assert_allclose(combined.at(LEVELS), one.at(LEVELS), rtol=0, atol=self.rtol * width)
+
+    @pytest.mark.parametrize("rows", [0, 3, 200])
+    def test_learns_from_however_little_there_is(
+        self, options: EnsemblerConfig, window: Window, members: list[Forecast], rows: int
+    ) -> None:
+        ensembler, again = options.build(), options.build()
+        past = scored_past([m.model for m in members], rows)
+        before = past.copy(deep=True)
+        for one in (ensembler, again):
+            one.fit(past)
+        pd.testing.assert_frame_equal(past, before)
+        combined = ensembler.combine(window, members, LEVELS)
+        check_forecast(combined, window, LEVELS)
+        assert_equal([again.combine(window, members, LEVELS)], [combined])
 
     def test_order_of_members_does_not_matter(
         self, ensembler: Ensembler, window: Window, members: list[Forecast]
@@ -88,3 +111,52 @@ class EnsemblerContract(ComponentContract):
         combined = ensembler.combine(window, members, LEVELS)
         assert_equal([options.build().combine(window, members, LEVELS)], [combined])
         assert [m.quantiles.tobytes() for m in members] == before
+
+
+def scored_past(models: Sequence[str], rows: int) -> pd.DataFrame:
+    """Return what an ensembler is given to learn from: predictions of each model, and what came of them."""
+    rng = np.random.default_rng(0)
+    days = pd.date_range("2024-01-01", periods=rows, tz="UTC").as_unit("us")
+    frames = []
+    for i, model in enumerate(models):
+        last = 100 * np.exp(rng.normal(0, 0.02, rows).cumsum())
+        realised = last * np.exp(rng.normal(0, 0.02, rows))
+        width = 0.01 * (i + 1) * last
+        loss = np.abs(realised - last) / last
+        frames.append(
+            pd.DataFrame(
+                {
+                    "symbol": "S0",
+                    "timeframe": "1d",
+                    "as_of": days,
+                    "model_name": model,
+                    "model_version": "1",
+                    "step": 1,
+                    "asset_class": "crypto",
+                    "target_time": days,
+                    "target_available_at": days + pd.Timedelta(days=1),
+                    "session": days.tz_localize(None),
+                    "p10": last - width,
+                    "p50": last,
+                    "p90": last + width,
+                    "quantiles": None,
+                    "last_close": last,
+                    "event_context": None,
+                    "seed": 0,
+                    "run_id": "r",
+                    "created_at": days,
+                    "realised": realised,
+                    "realised_at": days + pd.Timedelta(days=1),
+                    "abs_error": loss,
+                    "pinball": loss / 2,
+                    "crps": loss,
+                    "covered": np.abs(realised - last) < width,
+                    "pit": rng.uniform(0.1, 0.9, rows),
+                    "direction_hit": None,
+                    "event_active": False,
+                    "regime": "normal",
+                    "scored_at": days + pd.Timedelta(days=1),
+                }
+            )
+        )
+    return pd.concat(frames, ignore_index=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from ..windows import Cutter, complete
 START = moment("2023-01-02")
 LEADERS = ("BTCUSDT", "SPY", "DXY", "VIX")
 COLUMNS = ("open", "high", "low", "close", "volume")
+KINDS = ("cpi", "nfp", "fomc", "earnings")
 DAY = np.timedelta64(1, "D")
 
 
@@ -34,11 +36,11 @@ def random_bars(symbol: str, n: int = 400, *, freq: str = "1d", market: str = "2
     return Bars(symbol, times, values, COLUMNS)
 
 
-def random_facts(symbols: Sequence[str] = (), seed: int = 0) -> list[Fact]:
+def random_facts(symbols: Sequence[str] = (), seed: int = 0, kinds: Sequence[str] = KINDS) -> list[Fact]:
     """Return two years of monthly releases with schedule, consensus and outcome known one after the other."""
     rng = np.random.default_rng([seed, 7])
     facts = []
-    for kind, hour in (("cpi", 13), ("nfp", 13), ("fomc", 19), ("earnings", 21)):
+    for kind, hour in zip(kinds, cycle((13, 13, 19, 21)), strict=False):
         for month in range(28):
             at = START + np.timedelta64(int(30.4 * month + rng.integers(0, 9)) * 24 + hour, "h")
             forecast, surprise = rng.normal(2, 1), rng.normal(0, 0.3)
@@ -64,13 +66,21 @@ class SmallMarket:
     market: str = "24/7"
 
     @classmethod
-    def make(cls, n_symbols: int = 4, n: int = 400, *, freq: str = "1d", market: str = "24/7") -> SmallMarket:
+    def make(
+        cls,
+        n_symbols: int = 4,
+        n: int = 400,
+        *,
+        freq: str = "1d",
+        market: str = "24/7",
+        kinds: Sequence[str] = KINDS,
+    ) -> SmallMarket:
         """Return a market of some symbols with n bars each."""
         names = [f"S{i}" for i in range(n_symbols)]
         return cls(
             {name: random_bars(name, n, freq=freq, market=market) for name in names},
             {name: random_bars(name, n, freq=freq) for name in LEADERS},
-            random_facts(names),
+            random_facts(names, kinds=kinds),
             freq,
             market,
         )

@@ -9,27 +9,25 @@ schedule ``date, event, time_et``: dates and New York times of US events, withou
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from ...errors import DataError
-from ...types import Fact, Moments
+from ...types import Fact
 from .csvfile import CsvFile
 from .entries import Entry, point_in_time
 from .faults import Fault, shown
 from .figures import figure, importance
-from .kinds import KINDS, MARKET_MOVERS, is_unscheduled
-from .options import FileOptions
+from .kinds import KINDS, MARKET_MOVERS
+from .options import CsvFeed, FileOptions
 from .parquetfile import ParquetFile
 from .plain import plain_facts, words
 from .sources import Source, raising
 from .stamps import Clock
 
-_DAY = np.timedelta64(1, "D")
 _MOVERS = {entry for kind in MARKET_MOVERS for entry in KINDS[kind]}
 
 
@@ -39,7 +37,8 @@ def read_calendar(path: Path, options: FileOptions) -> list[Fact]:
     if path.suffix.lower() == ".parquet":
         source = ParquetFile(path, max_bytes=options.max_bytes)
     else:
-        source = CsvFile(path, max_bytes=options.max_bytes, multiline=True)
+        separator = options.separator if isinstance(options, CsvFeed) else ","
+        source = CsvFile(path, max_bytes=options.max_bytes, separator=separator, multiline=True)
     facts: list[Fact] = []
     with raising(DataError, source):
         names = [name.strip().casefold() for name in source.names()]
@@ -66,7 +65,7 @@ def _facts(names: list[str], source: Source, options: FileOptions) -> Iterable[F
 
 
 def _releases(columns: Mapping[str, Any], clock: Clock) -> list[Entry]:
-    at, _ = clock.read(columns["datetime"], "DateTime")
+    first, last = clock.bounds(columns["datetime"], "DateTime")
     currencies, names = words(columns, "currency", needed=True), words(columns, "event", needed=True)
     texts = {name: words(columns, name) for name in ("actual", "forecast", "previous")}
     entries = []
@@ -77,30 +76,16 @@ def _releases(columns: Mapping[str, Any], clock: Clock) -> list[Entry]:
             if weight is None:
                 raise Fault(f"the impact is {shown(impact)}; expected High, Medium, Low or Non-Economic", row)
             values["importance"] = weight
-        name = names[row]
-        unplanned_at = at[row] if is_unscheduled(name) else None
-        entries.append(Entry(currencies[row], name, at[row], values, unplanned_at))
+        entries.append(Entry(currencies[row], names[row], first[row], last[row], values))
     return entries
 
 
 def _schedule(columns: Mapping[str, Any]) -> list[Entry]:
-    """An entry without a time stands at the midnight in New York that begins its date.
-
-    If nobody scheduled it either, it was known at the midnight that ends the date.
-    """
     dates, _ = Clock().read(columns["date"])
     names, times = words(columns, "event", needed=True), words(columns, "time_et")
-    at = _new_york(dates, [time or "00:00" for time in times])
-    ends = _new_york(dates + _DAY, ["00:00"] * len(dates))
-    entries = []
-    for row, name in enumerate(names):
-        values = {"importance": 3.0 if f"USD {name}" in _MOVERS else 2.0}
-        unplanned_at = at[row] if times[row] else ends[row]
-        entries.append(Entry("USD", name, at[row], values, unplanned_at if is_unscheduled(name) else None))
-    return entries
-
-
-def _new_york(dates: Moments, times: Sequence[str]) -> Moments:
-    stamps = [f"{str(date)[:10]} {time}" for date, time in zip(dates, times, strict=True)]
-    at, _ = Clock("America/New_York").read(pa.array(stamps, pa.string()), "date with its time")
-    return at
+    stamps = [f"{str(date)[:10]} {time}".strip() for date, time in zip(dates, times, strict=True)]
+    first, last = Clock("America/New_York").bounds(pa.array(stamps, pa.string()), "date with its time")
+    return [
+        Entry("USD", name, first[row], last[row], {"importance": 3.0 if f"USD {name}" in _MOVERS else 2.0})
+        for row, name in enumerate(names)
+    ]

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+import os
+from collections.abc import Collection, Sequence
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 
@@ -40,8 +43,7 @@ class CsvFile:
 
     @cached_property
     def _names(self) -> list[str]:
-        with self.path.open("rb") as file:
-            head = file.read(_LONGEST_LINE).removeprefix(_BOM)
+        head = self._head.removeprefix(_BOM)
         if not head.strip(_BREAKS):
             raise Fault("the file is empty")
         start, end = _first_line(head)
@@ -55,8 +57,11 @@ class CsvFile:
             raise Fault(f"the header has {len(names)} columns; at most {_MOST_COLUMNS} are read")
         return names
 
-    def read(self, columns: Sequence[int]) -> list[Any]:
-        """Return some columns as Arrow arrays of strings ``[N]``; raises Fault or OSError."""
+    def read(self, columns: Sequence[int], numbers: Collection[int] = ()) -> list[Any]:
+        """Return some columns as Arrow arrays ``[N]``; raises Fault or OSError.
+
+        They hold strings, but for those among ``numbers`` if no text in them needs a closer look.
+        """
         data = self._data
         _check_text(data)
         _, start = _first_line(data)
@@ -64,28 +69,16 @@ class CsvFile:
             raise Fault("there is a header and no row")
         if data.find(b'"', start) >= 0:
             self._check_quotes()
-        numbered = [str(i) for i in range(len(self._names))]
+        rows = memoryview(data)[start:]
+        with suppress(pa.ArrowInvalid):
+            found = self._parse(rows, columns, numbers, [])
+            # What is infinite now may have been a number too large for a float64.
+            figures = (found[i].to_numpy(zero_copy_only=False) for i, n in enumerate(columns) if n in numbers)
+            if not any(np.isinf(figure).any() for figure in figures):
+                return found
         ragged: list[Any] = []
-
-        def note(row: Any) -> str:
-            ragged.append(row)
-            return "error"
-
         try:
-            table = pa.csv.read_csv(
-                pa.py_buffer(memoryview(data)[start:]),
-                pa.csv.ReadOptions(use_threads=False, column_names=numbered, block_size=_LONGEST_LINE),
-                pa.csv.ParseOptions(
-                    delimiter=self._separator, newlines_in_values=self._multiline, invalid_row_handler=note
-                ),
-                pa.csv.ConvertOptions(
-                    column_types=dict.fromkeys(numbered, pa.string()),
-                    include_columns=[str(i) for i in columns],
-                    null_values=[""],
-                    strings_can_be_null=True,
-                ),
-            )
-            return [column.combine_chunks() for column in table.columns]
+            return self._parse(rows, columns, (), ragged)
         except pa.ArrowInvalid as error:
             if ragged:
                 bad = ragged[0]
@@ -94,6 +87,31 @@ class CsvFile:
             if "straddling" in str(error):
                 raise Fault("a line is longer than 1 MiB") from None
             raise Fault(f"not a CSV file: {str(error).splitlines()[0]}") from None
+
+    def _parse(
+        self, rows: memoryview, columns: Sequence[int], numbers: Collection[int], ragged: list[Any]
+    ) -> list[Any]:
+        """Let Arrow read the rows; a row of another length is left in ``ragged``. Raises ArrowInvalid."""
+
+        def note(row: Any) -> str:
+            ragged.append(row)
+            return "error"
+
+        names = [str(i) for i in range(len(self._names))]
+        table = pa.csv.read_csv(
+            pa.py_buffer(rows),
+            pa.csv.ReadOptions(use_threads=False, column_names=names, block_size=_LONGEST_LINE),
+            pa.csv.ParseOptions(
+                delimiter=self._separator, newlines_in_values=self._multiline, invalid_row_handler=note
+            ),
+            pa.csv.ConvertOptions(
+                column_types={n: pa.float64() if i in numbers else pa.string() for i, n in enumerate(names)},
+                include_columns=[str(i) for i in columns],
+                null_values=[""],
+                strings_can_be_null=True,
+            ),
+        )
+        return [column.combine_chunks() for column in table.columns]
 
     def place(self, row: int | None) -> str:
         """Return file and line of a row, as messages begin."""
@@ -108,12 +126,21 @@ class CsvFile:
         return f"{self.path}, line {line}"
 
     @cached_property
+    def _head(self) -> bytes:
+        """The beginning of the file; all of it where it is shorter than the longest line."""
+        return self._bytes(_LONGEST_LINE)
+
+    @cached_property
     def _data(self) -> bytes:
-        with self.path.open("rb") as file:
-            data = file.read(self._max_bytes + 1)
+        data = self._head if len(self._head) < _LONGEST_LINE else self._bytes(self._max_bytes + 1)
         if len(data) > self._max_bytes:
             raise Fault(f"the file is larger than `max_bytes` ({self._max_bytes})")
         return data.removeprefix(_BOM)
+
+    def _bytes(self, most: int) -> bytes:
+        with self.path.open("rb") as file:
+            # To ask for no more than there is saves the memory for it.
+            return file.read(min(os.fstat(file.fileno()).st_size + 1, most))
 
     def _lines(self) -> io.StringIO:
         return io.StringIO(self._data.decode(), newline="")

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import SecretStr
-from sqlalchemy import Engine, Select, create_engine, inspect, make_url
+from sqlalchemy import Select, create_engine, inspect
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, NoSuchTableError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
+from ...address import parse
 from ...errors import ConfigError, DataError
 
 _PARTITION = 20_000
@@ -22,26 +23,20 @@ class Database:
 
     def __init__(self, url: SecretStr) -> None:
         """Raise ConfigError where the URL or its driver cannot be used; nothing is connected yet."""
+        address = parse(url.get_secret_value(), "url")
+        self.name = address.shown
+        self.is_sqlite = address.is_sqlite
+        # Prepared statements do not survive a transaction pooler.
+        options = {"prepare_threshold": None} if address.url.drivername == "postgresql+psycopg" else {}
         try:
-            parsed = make_url(url.get_secret_value())
-            if parsed.drivername in ("postgres", "postgresql"):
-                parsed = parsed.set(drivername="postgresql+psycopg")
-            # Options in the URL may be secrets as much as the password.
-            self.name = parsed.set(query={}).render_as_string(hide_password=True)
-            # Prepared statements do not survive a transaction pooler.
-            options = {"prepare_threshold": None} if parsed.get_driver_name() == "psycopg" else {}
-            self._engine: Engine = create_engine(parsed, poolclass=NullPool, connect_args=options)
+            self._engine = create_engine(address.url, poolclass=NullPool, connect_args=options)
         except ModuleNotFoundError as error:
             raise ConfigError(f"{self.name}: the driver {error.name} is not installed") from None
         except NoSuchModuleError:
-            raise ConfigError(f"{self.name}: SQLAlchemy knows no {parsed.drivername}") from None
-        except (ArgumentError, ValueError):
-            raise ConfigError("url: not a SQLAlchemy URL such as postgresql+psycopg://user@host/name") from None
-        self._file = _sqlite_file(parsed.database) if parsed.get_backend_name() == "sqlite" else None
-
-    @property
-    def is_sqlite(self) -> bool:
-        return self._engine.dialect.name == "sqlite"
+            raise ConfigError(f"{self.name}: SQLAlchemy knows no {address.url.drivername}") from None
+        except (ArgumentError, TypeError, ValueError):
+            raise ConfigError(f"{self.name}: not a URL that {address.url.drivername} understands") from None
+        self._file = _sqlite_file(address.url.database) if self.is_sqlite else None
 
     def columns(self, table: str, schema: str | None) -> dict[str, Any]:
         """Return the columns of a table or view with their types.

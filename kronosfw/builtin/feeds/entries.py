@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 
 import numpy as np
 
 from ...types import Fact, Moment
 from .faults import Fault
-from .kinds import Kinds, own_name
+from .kinds import Kinds, is_unscheduled, own_name
 from .options import FileOptions
 
 
@@ -21,9 +21,9 @@ class Entry:
     currency: str
     name: str
     at: Moment
-    values: Mapping[str, float] = field(default_factory=dict)
-    unplanned_at: Moment | None = None
-    """Where nobody scheduled the event, the moment it was known; else None."""
+    latest: Moment
+    """The latest moment at which it may have been: where it has a mere date, the end of that; else ``at``."""
+    values: Mapping[str, float]
 
     @property
     def title(self) -> str:
@@ -34,7 +34,9 @@ def point_in_time(entries: Sequence[Entry], options: FileOptions) -> Iterator[Fa
     """Yield what was known of each entry, and when: its date, then the consensus, then the figures.
 
     A calendar without history says neither when a date was set nor when the consensus formed, so both are
-    assumed a stated time ahead. Raises Fault where two rows contradict each other.
+    assumed a stated time ahead; what nobody schedules is known when it has happened. An entry with a mere date
+    stands at the beginning of that, and counts as happening at its end. Raises Fault where two rows contradict
+    each other.
     """
     seen: dict[str, Entry] = {}
     for row, (entry, kind) in enumerate(zip(entries, _kinds(entries, Kinds(options.kinds)), strict=True)):
@@ -52,13 +54,13 @@ def _versions(entry: Entry, options: FileOptions) -> Iterator[tuple[Moment, tupl
     """Yield when something about the entry became known, and which of its values."""
 
     def ahead(lead: timedelta) -> Moment:
-        return entry.at - np.timedelta64(lead) if entry.unplanned_at is None else entry.unplanned_at
+        return entry.latest if is_unscheduled(entry.name) else entry.latest - np.timedelta64(lead)
 
     yield ahead(options.schedule_lead), ("importance",)
     if "forecast" in entry.values:
         yield ahead(options.consensus_lead), ("forecast",)
     if "actual" in entry.values:
-        yield entry.at + np.timedelta64(options.release_lag), ("actual", "forecast", "previous")
+        yield entry.latest + np.timedelta64(options.release_lag), ("actual", "forecast", "previous")
 
 
 def _kinds(entries: Sequence[Entry], table: Kinds) -> Iterator[str]:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...errors import ConfigError, SymbolError
+from ...errors import ConfigError, SymbolError, did_you_mean
 from ...files import safe_name
 from ...types import Fact, Span
 from .calendar import read_calendar
-from .columns import has_symbols, match
+from .columns import VALUES, has_symbols, match
 from .options import FileOptions
 from .plain import within
 from .sources import Source, matching, raising
@@ -34,10 +33,12 @@ class FileFeed:
         self._open = open_file
         self._kept: dict[tuple[Path, str], Table | str] = {}
 
-    def bars(self, symbols: Sequence[str], freq: str, span: Span) -> Iterator[tuple[str, pd.DataFrame]]:
+    def bars(
+        self, symbols: Sequence[str], freq: str, span: Span
+    ) -> Iterator[tuple[str, pd.DataFrame | SymbolError]]:
         """Yield the bars of each symbol; raises ConfigError where ``path`` matches no file."""
         for symbol in symbols:
-            yield symbol, frame(self._rows(symbol, freq), span)
+            yield symbol, self._frame(symbol, freq, span)
 
     def facts(self, symbols: Sequence[str], span: Span) -> Iterator[Fact]:
         """Yield the facts of the calendar; raises DataError where it is malformed."""
@@ -74,6 +75,13 @@ class FileFeed:
                 long.append(path)
         return long, unreadable
 
+    def _frame(self, symbol: str, freq: str, span: Span) -> pd.DataFrame | SymbolError:
+        try:
+            return frame(self._rows(symbol, freq), span, closes=self._options.closes(freq))
+        except SymbolError as error:
+            # The traceback would keep the file's contents in memory.
+            return SymbolError(str(error))
+
     def _rows(self, symbol: str, freq: str) -> Rows:
         named = [p for stem in dict.fromkeys((symbol, safe_name(symbol))) for p in self._files.get(stem, ())]
         if len(named) > 1:
@@ -85,10 +93,9 @@ class FileFeed:
         if named and not parts:
             raise SymbolError(f"{symbol}: {named[0]} has it in no row of its symbol column")
         if not parts:
-            close = difflib.get_close_matches(symbol, self._files, n=1)
             also = f", nor is it in the {len(long)} with a symbol column" if long else ""
             also += f"; {len(unreadable)} cannot be read, first {unreadable[0]}" if unreadable else ""
-            also += f"; there is {close[0]}" if close else ""
+            also += did_you_mean(symbol, self._files)
             raise SymbolError(f"{symbol}: no file of {self._options.path} is named after it{also}")
         if unreadable:
             raise SymbolError(f"{symbol}: more of it may be in a file that cannot be read: {unreadable[0]}")
@@ -105,7 +112,8 @@ class FileFeed:
         try:
             with raising(SymbolError, source):
                 found = match(source.names(), self._options.columns.given)
-                columns = dict(zip(found, source.read(list(found.values())), strict=True))
+                numbers = [i for name, i in found.items() if name in VALUES]
+                columns = dict(zip(found, source.read(list(found.values()), numbers), strict=True))
                 rows = read_rows(columns, self._options, self._options.time_format, freq)
                 table = Table(rows, columns.get("symbol"))
         except SymbolError as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -11,6 +10,8 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from ...errors import did_you_mean
+from ...freq import is_daily
 from ...interfaces import Feed, FeedConfig
 from ...options import DatabaseUrl, LocalPath
 
@@ -19,8 +20,7 @@ def _known_zone(name: str) -> str:
     try:
         ZoneInfo(name)
     except (OSError, ValueError, KeyError):
-        close = difflib.get_close_matches(name, available_timezones(), n=1)
-        meant = f"; did you mean {close[0]}?" if close else ""
+        meant = did_you_mean(name, available_timezones())
         raise ValueError(f"expected a time zone such as UTC or America/New_York{meant}") from None
     return name
 
@@ -78,11 +78,15 @@ class BarOptions(FeedConfig):
     columns: Columns = Field(default_factory=Columns, description="What the source calls the columns.")
     timezone: TimeZone = Field(
         "UTC",
-        description="Zone of the times without an offset. A mere date names a session and is not converted.",
+        description="Zone of the times without an offset. A bar's mere date names its session in any zone.",
     )
     stamp: Literal["open", "close"] = Field(
         "open", description="Which end of an intraday bar its time labels. Daily bars are labelled by their date."
     )
+
+    def closes(self, freq: str) -> bool:
+        """Tell whether times label the bars' ends."""
+        return self.stamp == "close" and not is_daily(freq)
 
 
 class FileOptions(BarOptions):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,28 +21,31 @@ class ParquetFile:
         self._max_bytes = max_bytes
 
     @cached_property
-    def _schema(self) -> Any:
+    def _file(self) -> Any:
+        """The file, open for as long as this object is in use."""
         try:
-            with pa.parquet.ParquetFile(self.path) as file:
-                return file.schema_arrow
-        except (pa.ArrowException, UnicodeDecodeError) as error:
+            return pa.parquet.ParquetFile(self.path, pre_buffer=False, page_checksum_verification=True)
+        except pa.ArrowException as error:
             raise _unreadable(error) from None
 
     def names(self) -> list[str]:
         """Return the column names; raises Fault or OSError."""
-        return list(self._schema.names)
-
-    def read(self, columns: Sequence[int]) -> list[Any]:
-        """Return some columns as Arrow arrays ``[N]``; raises Fault or OSError."""
-        names = [self._schema.names[i] for i in columns]
         try:
-            with pa.parquet.ParquetFile(self.path, page_checksum_verification=True) as file:
-                rows = file.metadata.num_rows
-                if not rows:
-                    raise Fault("the file has no row")
-                if rows * len(names) * 8 > self._max_bytes:
-                    raise Fault(f"{rows} rows need more than `max_bytes` ({self._max_bytes})")
-                table = file.read(columns=names, use_threads=False)
+            return list(self._file.schema_arrow.names)
+        except (pa.ArrowException, UnicodeDecodeError) as error:
+            raise _unreadable(error) from None
+
+    def read(self, columns: Sequence[int], numbers: Collection[int] = ()) -> list[Any]:
+        """Return some columns as Arrow arrays ``[N]``, of their own types; raises Fault or OSError."""
+        all_names = self.names()
+        names = [all_names[i] for i in columns]
+        rows = self._file.metadata.num_rows
+        if not rows:
+            raise Fault("the file has no row")
+        if rows * len(names) * 8 > self._max_bytes:
+            raise Fault(f"{rows} rows need more than `max_bytes` ({self._max_bytes})")
+        try:
+            table = self._file.read(columns=names, use_threads=False)
             table.validate(full=True)
             return [table.column(name).combine_chunks() for name in names]
         except pa.ArrowException as error:

@@ -22,14 +22,15 @@ def plain_facts(columns: Mapping[str, Any], clock: Clock) -> list[Fact]:
     """Return a fact for each row of Arrow arrays ``[N]`` by lower-case name.
 
     ``kind``, ``scheduled_at`` and ``known_at`` must be there; ``symbols`` are separated by semicolons, none
-    means all. ``actual``, ``forecast``, ``previous``, ``importance`` and whatever other column is numeric
-    throughout are the values; an empty field is left out. Raises Fault.
+    means all. What has a mere date for ``known_at`` is known when that date ends. ``actual``, ``forecast``,
+    ``previous``, ``importance`` and whatever other column is numeric throughout are the values; an empty field
+    is left out. Raises Fault.
     """
     missing = [name for name in ("kind", "scheduled_at", "known_at") if name not in columns]
     if missing:
         raise Fault(f"no column {', '.join(missing)}; found {', '.join(columns)}")
-    scheduled, _ = clock.read(columns["scheduled_at"], "scheduled_at")
-    known, _ = clock.read(columns["known_at"], "known_at")
+    scheduled, _ = clock.bounds(columns["scheduled_at"], "scheduled_at")
+    _, known = clock.bounds(columns["known_at"], "known_at")
     kinds = words(columns, "kind", needed=True)
     events, symbols = words(columns, "event"), words(columns, "symbols")
     figures = {name: numbers for name in columns if (numbers := _numbers(columns, name)) is not None}

@@ -1,10 +1,10 @@
-"""The query that reads the bars of some symbols: only the rows needed, one query for all of them."""
+"""The queries that read a table: only the rows needed, one query for many symbols."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -12,11 +12,13 @@ from sqlalchemy import (
     ColumnElement,
     Date,
     DateTime,
+    Enum,
     Select,
+    String,
     TableClause,
     case,
+    cast,
     column,
-    false,
     func,
     or_,
     select,
@@ -28,46 +30,60 @@ from ...freq import DAY, minutes
 from ...types import Moment, Span
 
 _FIRST, _LAST = np.datetime64("1900-01-01", "us"), np.datetime64("2201-01-01", "us")
-_EXACT = np.timedelta64(0, "D")
-_UNSURE = np.timedelta64(2, "D")
+_EXACT, _SECOND, _UNSURE = (np.timedelta64(seconds, "s") for seconds in (0, 1, 2 * 86_400))
 
 
 @dataclass(frozen=True, slots=True)
 class TimeKey:
     """How the database compares times.
 
-    Where it does so exactly, ``margin`` is 0. Where stamps are text, or without a zone, it compares roughly
-    (texts by their date alone) and the rows within ``margin`` of a bound are fetched in any case; the feed
-    cuts them exactly afterwards. So are texts that begin with no date, for the feed to refuse.
+    Where stamps are text, or without a zone, it does so roughly (texts by their date alone), and the rows within
+    ``margin`` of a bound are fetched in any case; the feed cuts them exactly afterwards. So are missing times
+    and texts that begin with no date, for the feed to refuse.
     """
 
-    of: Callable[[ColumnElement[Any]], ColumnElement[Any]]
     value: Callable[[Moment], Any]
     margin: np.timedelta64
     is_text: bool = False
+
+    def of(self, time: ColumnElement[Any]) -> ColumnElement[Any]:
+        """Return what is compared of a time."""
+        return func.substr(time, 1, 10) if self.is_text else time
+
+    def bound(self, at: Moment) -> Any:
+        """Return a moment as what it is compared with."""
+        return self.value(np.clip(at, _FIRST, _LAST))
+
+    def odd(self, key: ColumnElement[Any]) -> ColumnElement[bool]:
+        """Return the condition that the feed will refuse the time."""
+        return or_(key.is_(None), key.not_like("____-__-__")) if self.is_text else key.is_(None)
+
+    def within(self, key: ColumnElement[Any], span: Span) -> list[ColumnElement[bool]]:
+        """Return the conditions that a time may lie within the span."""
+        odd = self.odd(key)
+        rows = [or_(key <= self.bound(span.end + self.margin), odd)]
+        if span.start is not None:
+            rows.append(or_(key >= self.bound(span.start - self.margin), odd))
+        return rows
 
 
 def time_key(kind: TypeEngine[Any], time_format: str | None, *, sqlite: bool) -> TimeKey:
     """Return how to compare a time column of this type."""
     if time_format is not None:
         unit = 1_000_000 if time_format == "epoch_s" else 1_000
-        return TimeKey(lambda c: c, lambda at: int(at.astype(np.int64)) // unit, _EXACT)
+        return TimeKey(lambda at: int(at.astype(np.int64)) // unit, _SECOND)
     if sqlite or not isinstance(kind, (Date, DateTime)):
-        return TimeKey(lambda c: func.substr(c, 1, 10), lambda at: str(at)[:10], _UNSURE, True)
+        return TimeKey(lambda at: str(at)[:10], _UNSURE, is_text=True)
     if isinstance(kind, Date):
-        return TimeKey(lambda c: c, _date, _UNSURE)
+        return TimeKey(lambda at: _datetime(at).date(), _UNSURE)
     if kind.timezone:
-        return TimeKey(lambda c: c, lambda at: _datetime(at).replace(tzinfo=UTC), _EXACT)
-    return TimeKey(lambda c: c, _datetime, _UNSURE)
+        return TimeKey(lambda at: _datetime(at).replace(tzinfo=UTC), _EXACT)
+    return TimeKey(_datetime, _UNSURE)
 
 
 def _datetime(at: Moment) -> datetime:
     value: datetime = at.astype("datetime64[us]").item()
     return value
-
-
-def _date(at: Moment) -> date:
-    return _datetime(at).date()
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,33 +95,34 @@ class Layout:
     columns: Mapping[str, str]
     freq_column: str | None
     key: TimeKey
+    types: Mapping[str, TypeEngine[Any]] = field(default_factory=dict)
+    """Their types, by their names; what is missing is text."""
 
     def source(self) -> TableClause:
         names = [*self.columns.values(), *filter(None, [self.freq_column])]
         return table(self.table, *map(column, names), schema=self.schema)
 
+    def text(self, source: TableClause, name: str) -> ColumnElement[Any]:
+        """Return a column as one that compares with text."""
+        kind = self.types.get(name, String())
+        is_text = isinstance(kind, String) and not isinstance(kind, Enum)
+        return source.c[name] if is_text else cast(source.c[name], String)
 
-def bars_query(layout: Layout, symbols: Sequence[str], freq: str, span: Span, shift: np.timedelta64) -> Select[Any]:
+
+def bars_query(layout: Layout, symbols: Sequence[str], freq: str, span: Span) -> Select[Any]:
     """Return the query for the symbols' rows in the span (and some around it, see TimeKey).
 
-    ``shift`` is what a stamp lies after the bar's open. The columns are ours, in the layout's order.
+    The columns are ours, in the layout's order.
     """
     source = layout.source()
     key = layout.key.of(source.c[layout.columns["time"]])
     symbol = source.c[layout.columns["symbol"]]
     columns = [source.c[theirs].label(ours) for ours, theirs in layout.columns.items()]
-    margin = layout.key.margin
-
-    def bound(at: Moment) -> Any:
-        return layout.key.value(np.clip(at + shift, _FIRST, _LAST))
-
-    odd = or_(key.is_(None), key.not_like("____-__-__")) if layout.key.is_text else false()
-    rows = [*_of_symbols(layout, source, symbols, freq), or_(key <= bound(span.end + margin), odd)]
-    if span.start is not None:
-        rows.append(or_(key >= bound(span.start - margin), odd))
+    rows = [*_of_symbols(layout, source, symbols, freq), *layout.key.within(key, span)]
     if span.last is None:
         return select(*columns).where(*rows)
-    near_end = case((or_(key > bound(span.end - margin), odd), 1), else_=0)
+    unsure = or_(key > layout.key.bound(span.end - layout.key.margin), layout.key.odd(key))
+    near_end = case((unsure, 1), else_=0)
     nth = func.rank().over(partition_by=[symbol, near_end], order_by=key.desc())
     ranked = select(*columns, nth.label("nth"), near_end.label("near_end")).where(*rows).subquery()
     wanted = or_(ranked.c.nth <= span.last, ranked.c.near_end == 1)
@@ -122,9 +139,9 @@ def symbols_query(layout: Layout, symbols: Sequence[str], freq: str) -> Select[A
 def _of_symbols(
     layout: Layout, source: TableClause, symbols: Sequence[str], freq: str
 ) -> list[ColumnElement[bool]]:
-    rows: list[ColumnElement[bool]] = [source.c[layout.columns["symbol"]].in_(symbols)]
+    rows: list[ColumnElement[bool]] = [layout.text(source, layout.columns["symbol"]).in_(symbols)]
     if layout.freq_column is not None:
-        rows.append(source.c[layout.freq_column].in_(spellings(freq)))
+        rows.append(layout.text(source, layout.freq_column).in_(spellings(freq)))
     return rows
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -22,8 +22,11 @@ class Source(Protocol):
         """Return the column names as they stand; raises Fault or OSError."""
         ...
 
-    def read(self, columns: Sequence[int]) -> list[Any]:
-        """Return some columns as Arrow arrays ``[N]``; raises Fault or OSError."""
+    def read(self, columns: Sequence[int], numbers: Collection[int] = ()) -> list[Any]:
+        """Return some columns as Arrow arrays ``[N]``; raises Fault or OSError.
+
+        ``numbers`` are those of them that should hold numbers; text that cannot be taken for one stays text.
+        """
         ...
 
     def place(self, row: int | None) -> str:

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 from sqlalchemy import Integer, Numeric, column, select, table
+from sqlalchemy.types import TypeEngine
 
 from ...errors import ConfigError, DataError, SymbolError
-from ...freq import is_daily, minutes
 from ...types import Fact, Span
 from .columns import VALUES, match
 from .database import Database
 from .faults import Fault, shown
 from .options import SqlFeed
 from .plain import plain_facts, within
-from .query import Layout, bars_query, symbols_query, time_key
+from .query import Layout, TimeKey, bars_query, symbols_query, time_key
 from .stamps import Clock
-from .tables import Rows, Table, frame, read_rows
+from .tables import frame, read_rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,26 +35,33 @@ class SqlSource:
         self._options = options
         self._database = Database(options.url)
 
-    def bars(self, symbols: Sequence[str], freq: str, span: Span) -> Iterator[tuple[str, pd.DataFrame]]:
+    def bars(
+        self, symbols: Sequence[str], freq: str, span: Span
+    ) -> Iterator[tuple[str, pd.DataFrame | SymbolError]]:
         """Yield the bars of each symbol in order of time, an empty frame where it has none in the span.
 
         Raises ConfigError where the table or the database cannot be used, DataError where a query fails.
         """
         for start in range(0, len(symbols), _CHUNK):
             chunk = symbols[start : start + _CHUNK]
-            for symbol, rows in zip(chunk, self._rows(chunk, freq, span), strict=True):
-                yield symbol, frame(rows, span)
+            rows = self._rows(chunk, freq, span)
+            unknown = self._unknown([symbol for symbol in chunk if symbol not in rows], freq)
+            for symbol in chunk:
+                yield symbol, unknown.get(symbol) or self._frame(symbol, rows.get(symbol, []), freq, span)
 
     def facts(self, symbols: Sequence[str], span: Span) -> Iterator[Fact]:
         """Yield the facts of ``facts_table``; raises ConfigError or DataError as ``bars`` does."""
         name, schema = self._options.facts_table, self._options.db_schema
         if name is None:
             return
-        names = list(self._database.columns(name, schema))
-        query = select(table(name, *map(column, names), schema=schema))
-        columns = _transposed(self._database, query, len(names))
+        types = self._database.columns(name, schema)
+        source = table(name, *map(column, types), schema=schema)
+        keys = [(self._key(types[n]), source.c[n]) for n in types if n.casefold() == "scheduled_at"]
+        # Where times are text all are fetched: facts are few, and each is to be read or refused.
+        conditions = [c for key, time in keys if not key.is_text for c in key.within(time, span)]
+        rows = [row for part in self._database.rows(select(source).where(*conditions)) for row in part]
         try:
-            arrays = {n.casefold(): _array(values, n) for n, values in zip(names, columns, strict=True)}
+            arrays = {n.casefold(): array for n, array in _arrays(types, rows).items()}
             facts = plain_facts(arrays, Clock(self._options.timezone, self._options.time_format))
         except Fault as fault:
             row = "" if fault.row is None else f", row {fault.row + 1}"
@@ -72,64 +79,62 @@ class SqlSource:
                 raise Fault(f"no column for symbol; found {', '.join(names)}; map it with `columns`")
             if options.freq_column is not None and options.freq_column not in names:
                 raise Fault(f"there is no column {options.freq_column}, which `freq_column` names")
+            kind = types[found["time"]]
+            if options.time_format is None and isinstance(kind, (Numeric, Integer)):
+                raise Fault(f"{found['time']} holds numbers; set `time_format` to epoch_s or epoch_ms")
         except Fault as fault:
             raise ConfigError(f"{self._database.name}, table {options.table}: {fault}") from None
-        kind = types[found["time"]]
-        if options.time_format is None and isinstance(kind, (Numeric, Integer)):
-            raise ConfigError(
-                f"{self._database.name}, table {options.table}: {found['time']} holds numbers; set `time_format` "
-                "to epoch_s or epoch_ms"
-            )
-        key = time_key(kind, options.time_format, sqlite=self._database.is_sqlite)
-        return Layout(options.table, options.db_schema, found, options.freq_column, key)
+        return Layout(options.table, options.db_schema, found, options.freq_column, self._key(kind), types)
 
-    def _rows(self, symbols: Sequence[str], freq: str, span: Span) -> list[Rows]:
-        layout = self._layout
-        late = self._options.stamp == "close" and not is_daily(freq)
-        shift = np.timedelta64(minutes(freq) if late else 0, "m")
-        query = bars_query(layout, symbols, freq, span, shift)
-        columns = dict(zip(layout.columns, _transposed(self._database, query, len(layout.columns)), strict=True))
-        owners = [None if symbol is None else str(symbol) for symbol in columns.pop("symbol")]
-        try:
-            arrays = {name: _array(values, name) for name, values in columns.items()}
-            rows = read_rows(arrays, self._options, self._options.time_format, freq)
-            bars = Table(rows, pa.array(owners, pa.string()))
-        except Fault as fault:
-            row = "" if fault.row is None else f", symbol {owners[fault.row]}"
-            raise SymbolError(f"{self._database.name}, table {layout.table}{row}: {fault}") from None
-        found = {symbol: bars.of(symbol) for symbol in symbols}
-        self._refuse_unknown([symbol for symbol, its in found.items() if its is None], freq)
-        nothing = rows[np.array([], dtype=np.intp)]
-        # A table has no order of its own.
-        return [
-            nothing if its is None else its[np.argsort(its.time, kind="stable")] for its in map(found.get, symbols)
-        ]
+    def _key(self, kind: TypeEngine[Any]) -> TimeKey:
+        return time_key(kind, self._options.time_format, sqlite=self._database.is_sqlite)
 
-    def _refuse_unknown(self, symbols: Sequence[str], freq: str) -> None:
-        """Raise SymbolError unless the table has these symbols outside the span."""
+    def _rows(self, symbols: Sequence[str], freq: str, span: Span) -> dict[str, list[Sequence[Any]]]:
+        """Return each symbol's rows, for those that have any."""
+        place = list(self._layout.columns).index("symbol")
+        found: dict[str, list[Sequence[Any]]] = {}
+        for part in self._database.rows(bars_query(self._layout, symbols, freq, span)):
+            for row in part:
+                found.setdefault(str(row[place]).strip(), []).append(row)
+        return found
+
+    def _unknown(self, symbols: Sequence[str], freq: str) -> dict[str, SymbolError]:
+        """Return the errors of those symbols that the table does not have outside the span either."""
         if not symbols:
-            return
+            return {}
         parts = self._database.rows(symbols_query(self._layout, symbols, freq))
         known = {str(symbol).strip() for part in parts for (symbol,) in part}
-        for symbol in symbols:
-            if symbol not in known:
-                of_freq = f" and {freq} in {self._layout.freq_column}" if self._layout.freq_column else ""
-                where = f"{self._layout.columns['symbol']}{of_freq}"
-                raise SymbolError(
-                    f"{symbol}: {self._database.name}, table {self._layout.table} has no row with it in {where}"
-                )
+        where = f"{self._database.name}, table {self._layout.table}"
+        of_freq = f" and {freq} in {self._layout.freq_column}" if self._layout.freq_column else ""
+        return {
+            symbol: SymbolError(
+                f"{symbol}: {where} has no row with it in {self._layout.columns['symbol']}{of_freq}"
+            )
+            for symbol in symbols
+            if symbol not in known
+        }
+
+    def _frame(
+        self, symbol: str, values: Sequence[Sequence[Any]], freq: str, span: Span
+    ) -> pd.DataFrame | SymbolError:
+        try:
+            arrays = _arrays(self._layout.columns, values)
+            rows = read_rows(arrays, self._options, self._options.time_format, freq)
+        except Fault as fault:
+            return SymbolError(f"{self._database.name}, table {self._layout.table}, symbol {symbol}: {fault}")
+        # A table has no order of its own.
+        rows = rows[np.argsort(rows.time, kind="stable")]
+        return frame(rows, span, closes=self._options.closes(freq))
 
 
-def _transposed(database: Database, query: Any, width: int) -> list[list[Any]]:
-    """Return the columns of a query's result."""
-    columns: list[list[Any]] = [[] for _ in range(width)]
-    for part in database.rows(query):
-        for values, more in zip(columns, zip(*part, strict=True), strict=True):
-            values.extend(more)
-    return columns
+def _arrays(names: Iterable[str], rows: Sequence[Sequence[Any]]) -> dict[str, Any]:
+    """Return the columns of some rows as Arrow arrays; raises Fault."""
+    names = list(names)
+    columns: Iterable[Sequence[Any]] = zip(*rows, strict=True) if rows else [()] * len(names)
+    return {name: _array(values, name) for name, values in zip(names, columns, strict=True)}
 
 
-def _array(values: list[Any], what: str) -> Any:
+def _array(values: Sequence[Any], what: str) -> Any:
     """Turn a column into an Arrow array; figures of bars, in whatever numeric type, become float64."""
     try:
         return pa.array(np.array(values, dtype=np.float64)) if what in VALUES else pa.array(values)
@@ -139,7 +144,7 @@ def _array(values: list[Any], what: str) -> Any:
         raise Fault(f"{what} is {text}", row) from None
 
 
-def _first_odd(values: list[Any]) -> int | None:
+def _first_odd(values: Sequence[Any]) -> int | None:
     for row, value in enumerate(values):
         try:
             float(0 if value is None else value)

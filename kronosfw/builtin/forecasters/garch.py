@@ -47,4 +47,5 @@ class GarchForecaster:
             sigma = scale * np.sqrt(variance.cumsum())
         drift = scale * fit.params["mu"] if self._drift else 0.0
         centre = drift * np.arange(1, window.horizon + 1)
-        return prices(window, centre[:, None] + sigma[:, None] * unit_quantiles(levels, fit.params["nu"]))
+        z = unit_quantiles(levels, window.horizon, fit.params["nu"])
+        return prices(window, centre[:, None] + sigma[:, None] * z)

@@ -31,13 +31,13 @@ class HarForecaster:
         self._df = options.df
 
     def forecast(self, windows: Sequence[Window], levels: Sequence[float]) -> list[Forecast]:
-        z = unit_quantiles(levels, self._df)
-        return [window.forecast(levels, self._quantiles(window, z)) for window in windows]
+        return [window.forecast(levels, self._quantiles(window, levels)) for window in windows]
 
-    def _quantiles(self, window: Window, z: Floats) -> Floats:
+    def _quantiles(self, window: Window, levels: Sequence[float]) -> Floats:
         least = SPANS[-1] + window.horizon + FEWEST_ROWS
         logs = log_prices(window, ("open", "high", "low", "close"), least)
-        return prices(window, volatility(logs, window.horizon)[:, None] * z)
+        sigma = volatility(logs, window.horizon)
+        return prices(window, sigma[:, None] * unit_quantiles(levels, window.horizon, self._df))
 
 
 def range_variance(logs: Floats) -> Floats:
@@ -53,7 +53,11 @@ def range_variance(logs: Floats) -> Floats:
 
 
 def volatility(logs: Floats, horizon: int) -> Floats:
-    """Return the standard deviation of the log return over 1 … H bars, ``[H]``."""
+    """Return the standard deviation of the log return over 1 … H bars, ``[H]``.
+
+    Each comes from a regression of its own, so that one may fall below a shorter one; it is raised to that then:
+    the variance of a sum of uncorrelated returns never falls.
+    """
     longest = SPANS[-1]
     total = np.concatenate([[0.0], np.cumsum(range_variance(logs))])
     close = logs[1:, 3]
@@ -69,7 +73,8 @@ def volatility(logs: Floats, horizon: int) -> Floats:
         if explained > 0:
             moved = close[known + h - 1] - close[known - 1]
             sigma[h - 1] = fitted[-1] * np.sqrt(np.sum(moved**2) / explained)
-    return sigma
+    growing: Floats = np.maximum.accumulate(sigma)
+    return growing
 
 
 def regress(features: Floats, target: Floats) -> Floats:

@@ -10,7 +10,7 @@ from statsforecast.models import AutoARIMA, AutoETS, Theta
 
 from ...types import Floats, Forecast, Window
 from . import StatsForecast
-from .common import log_close, quiet
+from .common import log_close, prices, quiet
 
 LEAST = 30
 MODELS = {"auto_ets": AutoETS, "auto_arima": AutoARIMA, "theta": Theta}
@@ -19,7 +19,8 @@ MODELS = {"auto_ets": AutoETS, "auto_arima": AutoARIMA, "theta": Theta}
 class StatsForecaster:
     """Quantiles of the log close from the central intervals that the package gives; needs 30 bars.
 
-    The models are called directly: no frame, no pool of workers, and nothing shared between windows.
+    The models are called directly: no frame, no pool of workers, and nothing shared between windows. They see
+    the log close less its last value: their fits depend on the level, and so else on the unit of the price.
     """
 
     max_context: int | None = None
@@ -35,10 +36,11 @@ class StatsForecaster:
         central = [round(100 * abs(1 - 2 * level), 10) for level in levels]
         with quiet():
             model: Any = self._model(season_length=1)
-            result = model.forecast(y=close, h=window.horizon, level=sorted({c for c in central if c}) or None)
+            result = model.forecast(
+                y=close - close[-1], h=window.horizon, level=sorted({c for c in central if c}) or None
+            )
         columns = [
             result["mean" if not width else f"{'lo' if level < 0.5 else 'hi'}-{width}"]
             for level, width in zip(levels, central, strict=True)
         ]
-        quantiles: Floats = np.exp(np.column_stack(columns).astype(np.float64))
-        return quantiles
+        return prices(window, np.column_stack(columns).astype(np.float64))

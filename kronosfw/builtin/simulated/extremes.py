@@ -15,9 +15,8 @@ def extremes(change: Floats, variance: Floats, draw: Callable[[str], np.random.G
     """Draw the highest and lowest point of Brownian bridges.
 
     ``change`` is the bridges' end ``[T]``, ``variance`` that of the motion over the whole bar ``[T]``; both
-    results are ``[T]``, measured from the start, and enclose start and end
-    but for rounding. ``draw`` gives a generator for each
-    name it is asked for.
+    results are ``[T]``, measured from the start, and enclose start and end but for rounding. ``draw`` gives a
+    generator for each name it is asked for.
 
     The maximum M of a bridge from 0 to b with variance v has P(M > m) = exp(−2 m (m − b) / v) (Karatzas and
     Shreve, Brownian Motion and Stochastic Calculus, 1991, section 4.3), so M = (b + √(b² + 2 v E)) / 2 with E

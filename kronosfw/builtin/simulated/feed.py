@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -10,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from kronosfw import freq as _freq
-from kronosfw.errors import SymbolError
+from kronosfw.errors import SymbolError, did_you_mean
 from kronosfw.types import Fact, Span
 
 from . import SimulatedFeed
@@ -31,13 +30,19 @@ class SimulatedMarket:
         self._options = options
         self._world = World(options)
 
-    def bars(self, symbols: Sequence[str], freq: str, span: Span) -> Iterator[tuple[str, pd.DataFrame]]:
-        """Yield the bars of each symbol; raises SymbolError for one that this market does not have."""
+    def bars(
+        self, symbols: Sequence[str], freq: str, span: Span
+    ) -> Iterator[tuple[str, pd.DataFrame | SymbolError]]:
+        """Yield the bars of each symbol, a SymbolError for one that this market does not have."""
         freq = _freq.normalise(freq)
         for symbol in symbols:
-            self._check(symbol)
-            path = self._world.path(symbol, freq)
-            yield symbol, _frame(path, self._rows(symbol, freq, path, span))
+            try:
+                self._check(symbol)
+            except SymbolError as error:
+                yield symbol, error
+            else:
+                path = self._world.path(symbol, freq)
+                yield symbol, _frame(path, self._rows(symbol, freq, path, span))
 
     def facts(self, symbols: Sequence[str], span: Span) -> Iterator[Fact]:
         """Yield schedule, consensus and figure of each release, and of the symbols' own reports."""
@@ -48,18 +53,17 @@ class SimulatedMarket:
                 yield from release.facts()
 
     def truth(self, symbol: str, freq: str) -> Truth:
-        """Return what all bars of a symbol are made of; raises SymbolError as ``bars`` does."""
+        """Return what all bars of a symbol are made of; raises SymbolError where the market does not have it."""
         self._check(symbol)
         return self._world.path(symbol, _freq.normalise(freq)).truth
 
     def _check(self, symbol: str) -> None:
         if symbol in self._world.instruments:
             return
-        close = difflib.get_close_matches(symbol, self._world.instruments, n=1)
         named = ", ".join({**SYMBOLS, **self._options.symbols})
-        hint = f"did you mean '{close[0]}'? " if close else ""
         raise SymbolError(
-            f"the simulated market has no '{symbol}'; {hint}It has {named}; describe others under `feed.symbols`"
+            f"the simulated market has no '{symbol}'{did_you_mean(symbol, self._world.instruments) or '.'} "
+            f"It has {named}; describe others under `feed.symbols`"
         )
 
     def _rows(self, symbol: str, freq: str, path: Path, span: Span) -> NDArray[np.int64]:
