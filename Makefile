@@ -31,7 +31,7 @@ bench: $(READY)
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/host.py
 	$(BIN)/python benchmarks/lines.py
-	$(BIN)/python benchmarks/baselines.py
+	$(BIN)/python benchmarks/baselines.py --all
 
 docs: $(READY)
 	$(BIN)/python docs/config_reference.py > docs/config.md

@@ -43,7 +43,7 @@ def _plain(context: Mapping[str, Any]) -> dict[str, Any]:
     """Return a copy of what JSON and databases can hold; raises ValueError or TypeError for the rest."""
     if not context:
         return {}
-    text = json.dumps(context, allow_nan=False, sort_keys=True)
+    text = json.dumps(dict(context), allow_nan=False, sort_keys=True)
     if "\\u0000" in text:
         raise ValueError("event_context holds a NUL character, which no database takes")
     copy: dict[str, Any] = json.loads(text)
