@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import tempfile
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 
@@ -20,9 +21,8 @@ def main() -> None:
         path = Path(folder, "kronosfw.yaml")
         path.write_text(files("kronosfw.cli").joinpath("template.yaml").read_text("utf-8"), "utf-8")
         config, plugins = load(path)
-        report = run(config, plugins)
         # The folder and the time it took belong to this run alone.
-        report.store, report.seconds = "sqlite:///kronosfw.db", 1.5
+        report = replace(run(config, plugins), store="sqlite:///kronosfw.db", seconds=1.5)
         print_run(report, config, console)
     console.save_svg(str(Path(__file__).with_name("forecast.svg")), title="kronosfw run kronosfw.yaml")
 
