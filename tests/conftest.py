@@ -1,8 +1,12 @@
-"""Settings that all tests share."""
+"""Settings and fixtures that tests share."""
 
 from __future__ import annotations
 
 from hypothesis import settings
+
+from tests.made_up import configure, plugins
+
+__all__ = ["configure", "plugins"]
 
 settings.register_profile("kronosfw", deadline=None, derandomize=True)
 settings.load_profile("kronosfw")
