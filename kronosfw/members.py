@@ -61,12 +61,12 @@ def build_members(config: Config, plugins: Plugins) -> tuple[list[Member], list[
             failures.append(Failure("", "model", reason(error), name))
     if config.encoders:
         # What encoders see reaches as far back as the longest context.
-        seen = [context(members, config), *(encoder.model_dump(mode="json") for encoder in config.encoders)]
+        seen = [longest_context(members, config), *(encoder.model_dump(mode="json") for encoder in config.encoders)]
         members = [replace(m, options=f"{m.options}.{digest(seen)}") for m in members]
     return members, failures
 
 
-def context(members: Sequence[Member], config: Config) -> int:
+def longest_context(members: Sequence[Member], config: Config) -> int:
     """Return the bars that a window holds for the member with the longest context."""
     return max((member.context for member in members), default=config.context)
 
@@ -87,7 +87,7 @@ def _member(
     if policy is not None and hasattr(forecaster, "with_checkpoint"):
         mine = [c for c in found if c.forecaster == type_name(type(options))]
         classes = {instrument.asset_class for instrument in config.universe.values()}
-        serving = {name: _select(policy, name, mine) for name in sorted(classes)}
+        serving = {c: _select(policy, c, mine) for c in sorted(classes)}
     return Member(name, forecaster, options_version(options, plugins, context), context, serving)
 
 

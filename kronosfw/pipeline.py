@@ -11,16 +11,19 @@ from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from .checks import DataReport
 from .config import Config
 from .ensemble import Ensemble, build_ensemble
 from .errors import DONE, PARTIAL, ConfigError, DataError, StoreError
+from .freq import is_daily, minutes
 from .interfaces import EncoderConfig, EventEncoder
 from .isolation import isolate, reason, required
 from .manifest import manifest, run_id
-from .members import Member, build_members, context, run_member
+from .members import Member, build_members, longest_context, run_member
 from .plugins import Plugins
-from .reading import Failure, Market, Progress, listed, read
+from .reading import Failure, Market, Progress, listed, read, read_facts
 from .rows import as_datetime, prediction_rows
 from .store import Store, spool
 from .types import Forecast, Moment, Window
@@ -225,19 +228,22 @@ def _cut(
             f"the encoders need {', '.join(absent)}: add it to the universe, "
             "with `forecast: false` where it is only read"
         )
-    longest = context(members, config)
+    longest = longest_context(members, config)
     symbols = list(dict.fromkeys([*subject.symbols, *leaders]))
     needed = max(longest, config.checks.min_history)
     market = read(config, symbols, subject.as_of, progress, last=needed)
     market.require_history()
     market.require_any()
+    # The facts reach back as far for every symbol, whichever others are read beside it.
+    reach = np.timedelta64(needed * minutes(config.freq) * (2 if is_daily(config.freq) else 6), "m")
+    facts = read_facts(config, symbols, market.cutoff - reach, market.cutoff) if encoders else []
     cutter = Cutter(
         freq=config.freq,
         context=longest,
         horizon=config.horizon,
         seed=config.seed,
         encoders=encoders,
-        facts=market.facts,
+        facts=facts,
         leaders={name: market.bars[name] for name in leaders if name in market.bars},
     )
     ready = [s for s in subject.symbols if s in market.bars]

@@ -45,6 +45,11 @@ class Plugin:
         """What the user installed: the distribution, or the plugin's own name where there is none."""
         return self.distribution or self.name
 
+    @property
+    def key(self) -> str:
+        """A name that no other plugin has."""
+        return f"{self.distribution}:{self.name}" if self.distribution else self.name
+
 
 class Plugins:
     """The plugins of this environment. Order of installation plays no part: they are sorted by name."""
@@ -83,17 +88,20 @@ class Plugins:
         return plugin
 
     def _admit(self, plugin: Plugin, module: Any) -> None:
-        if self._pluggy.register(module, name=plugin.name) is None:
-            raise TypeError("another plugin has the same name")
-        self._pluggy.check_pending()
-        for kind, hook in HOOKS.items():
-            classes = tuple(cls for result in self._call(plugin.name, hook) for cls in result)
-            for cls in classes:
-                if not (isinstance(cls, type) and issubclass(cls, KINDS[kind])):
-                    raise TypeError(f"{hook} returned {cls!r}, which is not a {KINDS[kind].__name__}")
-                _check_options(cls)
-            if classes:
-                plugin.components[kind] = classes
+        self._pluggy.register(module, name=plugin.key)
+        try:
+            self._pluggy.check_pending()
+            for kind, hook in HOOKS.items():
+                classes = tuple(cls for result in self._call(plugin.key, hook) for cls in result)
+                for cls in classes:
+                    if not (isinstance(cls, type) and issubclass(cls, KINDS[kind])):
+                        raise TypeError(f"{hook} returned {cls!r}, which is not a {KINDS[kind].__name__}")
+                    _check_options(cls)
+                if classes:
+                    plugin.components[kind] = classes
+        except BaseException:
+            self._pluggy.unregister(module)
+            raise
 
     def _guard(self, plugin: Plugin, load: Any) -> None:
         """Load a plugin so that nothing it does, leaving included, harms the others."""
@@ -103,8 +111,6 @@ class Plugins:
             plugin.components = {}
             plugin.problem = f"failed to load: {type(error).__name__}: {error}"
             log.debug("plugin %s failed to load", plugin.name, exc_info=True)
-            if self._pluggy.has_plugin(plugin.name):
-                self._pluggy.unregister(name=plugin.name)
 
     def _call(self, name: str, hook: str, **arguments: Any) -> list[Any]:
         """Call one hook of one plugin, and no other's."""

@@ -13,7 +13,6 @@ from .calendars import calendar
 from .checks import DataReport, Inspection
 from .config import Config
 from .errors import ConfigError, DataError, SymbolError
-from .freq import is_daily, minutes
 from .interfaces import Feed
 from .isolation import NEVER_ISOLATED, isolate, reason, required
 from .types import Bars, Fact, Moment, Span, moment
@@ -47,11 +46,10 @@ def listed(failures: Sequence[Failure], most: int = 20) -> str:
 
 @dataclass(slots=True)
 class Market:
-    """What the feeds gave: bars that passed their checks, facts, and what did not pass."""
+    """What the feed gave: bars that passed their checks, and what did not pass."""
 
     cutoff: Moment
     bars: dict[str, Bars]
-    facts: list[Fact]
     inspections: dict[str, Inspection]
     failures: list[Failure]
 
@@ -103,7 +101,7 @@ def read(
     last: int | None = None,
     start: Moment | None = None,
 ) -> Market:
-    """Read and check the symbols' bars up to a cutoff, the last so many or from a start, and their facts.
+    """Read and check the symbols' bars up to a cutoff, the last so many or from a start.
 
     ``as_of`` is the cutoff, ``now``, or ``latest`` for the latest moment at which one of the symbols' bars
     became complete. A symbol that fails is set apart in the result. Raises ConfigError where the feed as a
@@ -117,38 +115,31 @@ def read(
     market.require_any()
     if as_of == "latest":
         market.cutoff = max(bars.times.available_at[-1] for bars in market.bars.values())
-    if start is None:
-        start = market.cutoff - _reach(config.freq, span.last or 0)
-    _read_facts(market, config, feed, Span(market.cutoff + _AHEAD, start))
     return market
 
 
-def _reach(freq: str, bars: int) -> np.timedelta64:
-    """Return how far back facts are read: the same for every symbol, whichever others are read beside it."""
-    sparse = 2 if is_daily(freq) else 6
-    return np.timedelta64(sparse * bars * minutes(freq), "m") + _BEHIND
+def read_facts(config: Config, symbols: Sequence[str], start: Moment, cutoff: Moment) -> list[Fact]:
+    """Read the facts about the symbols, scheduled from some time before ``start`` to some time after the cutoff.
 
-
-def _read_facts(market: Market, config: Config, feed: Feed, span: Span) -> None:
-    """Read the facts; raises DataError where they cannot be read although an encoder needs them."""
-    options = config.facts
-    source = required(options.build, f"feed {options.type}") if options else feed
+    Raises DataError where they cannot be read.
+    """
+    options = config.facts or config.feed
+    feed = required(options.build, f"feed {options.type}")
     try:
-        market.facts = list(source.facts(tuple(market.bars), span))
-        strange = [fact for fact in market.facts if not isinstance(fact, Fact)]
+        facts = list(feed.facts(tuple(symbols), Span(cutoff + _AHEAD, start - _BEHIND)))
+        strange = [fact for fact in facts if not isinstance(fact, Fact)]
         if strange:
             raise TypeError(f"the feed gave a {type(strange[0]).__name__} where a Fact was expected")
     except NEVER_ISOLATED:
         raise
     except (Exception, SystemExit) as error:
-        if config.encoders:
-            raise DataError(f"facts: {reason(error)}") from error
-        market.failures.append(Failure("", "data", f"facts: {reason(error)}"))
+        raise DataError(f"facts: {reason(error)}") from error
+    return facts
 
 
 def _inspect(feed: Feed, config: Config, symbols: Sequence[str], span: Span, progress: Progress) -> Market:
     """Read the symbols in chunks and check each; those that fail are set apart."""
-    market = Market(span.end, {}, [], {}, [])
+    market = Market(span.end, {}, {}, [])
 
     def frames(chunk: Sequence[str]) -> list[pd.DataFrame | SymbolError | None]:
         found = dict(feed.bars(chunk, config.freq, span))

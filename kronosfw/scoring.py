@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from . import freq as _freq
 from . import metrics
 from .config import Config
-from .errors import DONE, PARTIAL
+from .errors import DONE, PARTIAL, DataError
 from .isolation import reason
-from .reading import Failure, Progress, as_moment, not_later_than_now, read
+from .reading import Failure, Progress, as_moment, not_later_than_now, read, read_facts
 from .rows import ENVELOPE, as_datetime
 from .store import KEY, Store
 from .types import Bars, Fact, Floats, Moment
@@ -72,13 +72,18 @@ def score(config: Config, *, as_of: datetime | str | None, progress: Progress) -
         market = read(config, symbols, as_datetime(until), progress, start=start)
         evaluations: list[dict[str, Any]] = []
         failures = list(market.failures)
+        facts: list[Fact] = []
+        try:
+            facts = read_facts(config, tuple(market.bars), start, until)
+        except DataError as error:
+            failures.append(Failure("", "data", reason(error)))
         waiting = 0
         for symbol, group in groupby(due, key=lambda row: row["symbol"]):
             if symbol not in market.bars:
                 continue
             rows = list(group)
             try:
-                found = _evaluate(rows, market.bars[symbol], known(market.facts, symbol, until))
+                found = _evaluate(rows, market.bars[symbol], known(facts, symbol, until))
             except ValueError as error:
                 failures.append(Failure(symbol, "data", reason(error)))
                 continue

@@ -9,6 +9,7 @@ import pytest
 from kronosfw.errors import ConfigError, DataError, PluginError
 from kronosfw.isolation import isolate
 from kronosfw.pipeline import run
+from kronosfw.scoring import score
 from kronosfw.testing.market import random_bars
 from tests.made_up import SYMBOLS, Fickle, Table, stored
 
@@ -130,8 +131,10 @@ def test_too_few_symbols_write_nothing(configure, plugins, tmp_path):
 
 
 def test_facts_that_fail_matter_only_where_they_are_used(configure, plugins):
-    report = run(configure(feed="{type: table, broken_facts: true}"), plugins)
-    assert report.exit_code == 3
+    config = configure(feed="{type: table, broken_facts: true}")
+    assert run(config, plugins, as_of=datetime(2023, 6, 1, tzinfo=UTC)).exit_code == 0
+    report = score(config, as_of=None, progress=lambda *_: None)
+    assert (report.scored, report.exit_code) == (450, 3)
     assert [f.reason for f in report.failures] == ["facts: RuntimeError: no calendar today"]
     universe = "{S00: {asset_class: crypto}, VIX: {asset_class: crypto, forecast: false}}"
     with pytest.raises(DataError, match="no calendar today"):

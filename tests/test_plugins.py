@@ -138,6 +138,22 @@ def test_a_config_that_names_a_broken_one_is_told_so(broken, type_, message):
     assert "Traceback" not in result.stderr
 
 
+def test_a_plugin_that_takes_anothers_name_harms_nobody(tmp_path):
+    """Its entry point is called as ours is, and comes first or fails."""
+    install(tmp_path, "kronosfw-builtin", "raise RuntimeError('not me')")
+    install(tmp_path, "aaa", GOOD.format(type="mine"))
+    entry = tmp_path / "aaa-1.2.dist-info" / "entry_points.txt"
+    entry.write_text("[kronosfw.v1]\nbuiltin = aaa\n")
+    listed = json.loads(kronosfw(tmp_path, "plugins", "--json").stdout)
+    assert [(p["distribution"], bool(p["problem"])) for p in listed["plugins"] if p["name"] == "builtin"] == [
+        ("aaa", False),
+        ("kronosfw", False),
+        ("kronosfw-builtin", True),
+    ]
+    kronosfw(tmp_path, "init")
+    assert kronosfw(tmp_path, "check", "kronosfw.yaml").returncode == 0
+
+
 def test_disabling_settles_a_conflict(broken):
     kronosfw(broken, "init")
     with (broken / "kronosfw.yaml").open("a") as file:
