@@ -96,12 +96,12 @@ class Inspection:
         positions, grid = self._market.match(stamps, self._freq, labels)
         order = np.argsort(positions, kind="stable")
         stamps, positions, values = stamps[order], positions[order], values[order]
-        positions, values = self._on_calendar(stamps, positions, values)
-        under_way = grid.available_at[positions] > until
+        under_way = (positions >= 0) & (grid.available_at[positions] > until)
         count = int(late.sum() + (under_way & (grid.time[positions] < until)).sum())
         if count:
             self._found("after_cutoff", count, f"not complete by {_show(until)}")
-        positions, values = positions[~under_way], values[~under_way]
+        stamps, positions, values = stamps[~under_way], positions[~under_way], values[~under_way]
+        positions, values = self._on_calendar(stamps, positions, values)
         positions, values = self._sound(grid, positions, values)
         self._volume(grid, positions, values, columns)
         self._gaps(grid, positions)

@@ -104,7 +104,7 @@ class Checks(Section):
 class PluginsSection(Section):
     """Which installed plugins to leave out."""
 
-    disable: tuple[str, ...] = Field((), description="Names as `kronosfw plugins` lists them.")
+    disable: tuple[str, ...] = Field((), description="Plugins or distributions, as `kronosfw plugins` lists them.")
 
 
 class Config(Section):

@@ -73,10 +73,10 @@ class Ensemble:
 
 
 def _fingerprint(past: pd.DataFrame) -> str:
-    """Return a digest of predictions and what came of them."""
+    """Return a digest of predictions and what came of them, whoever wrote them and when."""
     import pandas as pd
 
-    told = past[["symbol", "as_of", "model_name", "model_version", "step", "p10", "p50", "p90", "realised"]]
+    told = past.drop(columns=["run_id", "created_at", "scored_at"]).astype({"quantiles": str, "event_context": str})
     return digest(pd.util.hash_pandas_object(told, index=False).tolist(), 16)
 
 

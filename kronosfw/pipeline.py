@@ -273,14 +273,6 @@ def _versions(members: Sequence[Member], ensemble: Ensemble | None, config: Conf
     return versions
 
 
-def _enough(report: RunReport, share: float) -> None:
-    if len(report.served) < max(share * len(report.symbols), 1):
-        raise DataError(
-            f"{len(report.served)} of {len(report.symbols)} symbols could be forecast, "
-            f"min_symbols is {share:g}; nothing was written{listed(report.failures)}"
-        )
-
-
 def _rows(report: RunReport) -> Iterator[dict[str, Any]]:
     for forecast in report.forecasts:
         window = report.windows[forecast.symbol]

@@ -46,6 +46,11 @@ class Plugin:
         return self.distribution or self.name
 
     @property
+    def names(self) -> set[str]:
+        """What ``plugins.disable`` may call it."""
+        return {self.name, self.title, self.key}
+
+    @property
     def key(self) -> str:
         """A name that no other plugin has."""
         return f"{self.distribution}:{self.name}" if self.distribution else self.name
@@ -69,13 +74,13 @@ class Plugins:
             if entry.dist is not None:
                 plugin.distribution, plugin.version = entry.dist.name, entry.dist.version
             plugins.all.append(plugin)
-            if entry.name in disable:
+            if plugin.names & set(disable):
                 plugin.disabled = True
             elif entry.group != API:
                 plugin.problem = f"made for {entry.group}, this is {API}: install the release that matches"
             else:
                 plugins._guard(plugin, lambda plugin=plugin, entry=entry: plugins._admit(plugin, entry.load()))
-        unknown = sorted(set(disable) - {p.name for p in plugins.all})
+        unknown = sorted(set(disable).difference(*(p.names for p in plugins.all)))
         if unknown:
             raise PluginError(f"plugins.disable names {', '.join(unknown)}, which is not installed")
         return plugins
@@ -109,7 +114,7 @@ class Plugins:
             load()
         except (Exception, SystemExit) as error:
             plugin.components = {}
-            plugin.problem = f"failed to load: {type(error).__name__}: {error}"
+            plugin.problem = f"failed to load: {type(error).__name__}: {' '.join(str(error).split())}"
             log.debug("plugin %s failed to load", plugin.name, exc_info=True)
 
     def _call(self, name: str, hook: str, **arguments: Any) -> list[Any]:
@@ -162,7 +167,7 @@ class Plugins:
                 titles = " and ".join(p.title for p in owners)
                 return (
                     f"'{name}' is registered by both {titles}; "
-                    f"keep one and put the other into `plugins: {{disable: [{owners[-1].name}]}}`"
+                    f"keep one and put the other into `plugins: {{disable: [{owners[-1].title}]}}`"
                 )
         for plugin in self.all:
             if name == plugin.name or plugin.title.replace("-", "_") in (name, f"kronosfw_{name}"):

@@ -15,15 +15,15 @@ from rich.text import Text
 
 from .freq import is_daily
 from .rows import ENVELOPE, as_datetime
-from .types import Forecast, Window
+from .types import Floats, Forecast, Window
 
 if TYPE_CHECKING:
     from .config import Config
     from .pipeline import RunReport
     from .scoring import ScoreReport
 
-_FIGURES = 70
-"""Columns of the terminal that the figures beside a bar need."""
+_SYMBOL, _BAR, _LEAST_BAR = 20, 41, 13
+"""Columns of the terminal at most for a symbol, and at most and at least for a bar."""
 _MOST = 30
 
 
@@ -89,9 +89,7 @@ def print_scores(report: ScoreReport, console: Console | None = None) -> None:
             direction = "–" if m.direction is None else f"{m.direction:.1%}"
             table.add_row(m.model, str(m.n), f"{m.coverage:.1%}", f"{m.pinball:.4%}", f"{m.crps:.4%}", direction)
         console.print(table)
-        console.print(
-            "[dim]pinball and CRPS relative to the last close; compare models on the same symbols only[/]"
-        )
+        console.print("\n[dim]losses are shares of the last close; compare models on the same symbols[/]")
     else:
         console.print("Nothing to score: no stored prediction's target bar is complete and unscored.")
     if report.waiting:
@@ -114,34 +112,43 @@ def _envelopes(forecasts: Sequence[Forecast], windows: Mapping[str, Window], usu
 
     A symbol whose forecast is not of the ``usual`` model says of which it is.
     """
-    size = min(max(width - _FIGURES, 15), 41) // 2 * 2 + 1
     last = {f.symbol: float(windows[f.symbol].bars.close[-1]) for f in forecasts}
     ends = {f.symbol: f.at(ENVELOPE)[-1] for f in forecasts}
     scale = max(float(np.abs(ends[s] / last[s] - 1).max()) for s in ends) or 1.0
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 0, 0, 1))
-    for name in ("symbol", "close", "target", "p10", "p50", "p90", "width"):
+    names = ("symbol", "close", "target", "p10", "p50", "p90", "width")
+    rows = [_figures(f, windows[f.symbol], usual) for f in forecasts]
+    widths = [max(len(row[i]) for row in (names, *rows)) for i in range(len(names))]
+    widths[0] = min(widths[0], _SYMBOL)
+    for name, fits in zip(names, widths, strict=True):
         justify: Literal["left", "right"] = "left" if name in ("symbol", "target") else "right"
-        table.add_column(name, justify=justify, no_wrap=True, max_width=20 if name == "symbol" else None)
-    left, right = f"−{scale:.1%}", f"+{scale:.1%}"
-    table.add_column(left + right.rjust(size - len(left)), no_wrap=True)
-    for f in forecasts:
-        window, close = windows[f.symbol], last[f.symbol]
-        low, mid, high = ends[f.symbol]
-        table.add_row(
-            f"[bold]{escape(f.symbol)}[/]{f' ({escape(f.model)})' * (f.model != usual)}",
-            _price(close, close),
-            _target(window),
-            *(_price(value, close) for value in (low, mid, high)),
-            f"{(high - low) / close:.1%}",
-            _bar([(value / close - 1) / scale for value in (low, mid, high)], size),
-        )
+        table.add_column(name, justify=justify, no_wrap=True, max_width=fits)
+    room = (min(width - sum(widths) - 2 * len(widths) - 2, _BAR) - 1) // 2 * 2 + 1
+    if room >= _LEAST_BAR:
+        left, right = f"−{scale:.1%}", f"+{scale:.1%}"
+        table.add_column(left + right.rjust(room - len(left)), no_wrap=True)
+    for f, row in zip(forecasts, rows, strict=True):
+        bar = [_bar((ends[f.symbol] / last[f.symbol] - 1) / scale, room)] if room >= _LEAST_BAR else []
+        table.add_row(f"[bold]{escape(row[0])}[/]", *row[1:], *bar)
     return table
 
 
-def _bar(ends: Sequence[float], size: int) -> Text:
+def _figures(forecast: Forecast, window: Window, usual: str) -> tuple[str, ...]:
+    """Return what a row says of a symbol: its envelope at the last step."""
+    close = float(window.bars.close[-1])
+    low, mid, high = forecast.at(ENVELOPE)[-1].tolist()
+    return (
+        forecast.symbol + f" ({forecast.model})" * (forecast.model != usual),
+        *(_price(close, close), _target(window)),
+        *(_price(value, close) for value in (low, mid, high)),
+        f"{(high - low) / close:.1%}",
+    )
+
+
+def _bar(ends: Floats, size: int) -> Text:
     """Draw p10 to p90 as a line with p50 on it; −1 to 1 is the whole width, the last close its middle."""
     half = size // 2
-    left, dot, right = (half + round(max(min(x, 1.0), -1.0) * half) for x in ends)
+    left, dot, right = (half + round(max(min(x, 1.0), -1.0) * half) for x in ends.tolist())
     cells = ["━" if left <= i <= right else " " for i in range(size)]
     cells[half] = "┿" if left <= half <= right else "│"
     cells[dot] = "●"
@@ -173,7 +180,7 @@ def _print_failures(report: RunReport | ScoreReport, console: Console) -> None:
             f" and {len(symbols) - 8} more" if len(symbols) > 8 else ""
         )
         where = " · ".join(part for part in (model, names) if part)
-        text = reason if where and reason.startswith(f"{where}:") else f"{where}: {reason}"
+        text = reason if not where or reason.startswith(f"{where}:") else f"{where}: {reason}"
         console.print(f"[red bold]failed[/] {escape(text)}", soft_wrap=True, highlight=False)
     if len(struck) > _MOST:
         console.print(f"… and {len(struck) - _MOST} more failures")
@@ -201,7 +208,7 @@ def _forecast_as_json(forecast: Forecast, window: Window) -> dict[str, Any]:
 
 
 def _target(window: Window) -> str:
-    return str(window.future.session[-1]) if is_daily(window.freq) else _minute(window.future.time[-1])
+    return str(window.future.session[-1]) if is_daily(window.freq) else _minute(window.future.time[-1])[5:]
 
 
 def _minute(when: Any) -> str:

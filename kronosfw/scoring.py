@@ -15,13 +15,14 @@ from numpy.typing import NDArray
 
 from . import freq as _freq
 from . import metrics
+from .calendars import calendar
 from .config import Config
-from .errors import DONE, PARTIAL, DataError
+from .errors import DONE, PARTIAL
 from .isolation import reason
 from .reading import Failure, Progress, as_moment, not_later_than_now, read, read_facts
 from .rows import ENVELOPE, as_datetime
 from .store import KEY, Store
-from .types import Bars, Fact, Floats, Moment
+from .types import Bars, Fact, Floats, Times
 from .windows import known
 
 HIGH_IMPORTANCE = 3.0
@@ -72,18 +73,14 @@ def score(config: Config, *, as_of: datetime | str | None, progress: Progress) -
         market = read(config, symbols, as_datetime(until), progress, start=start)
         evaluations: list[dict[str, Any]] = []
         failures = list(market.failures)
-        facts: list[Fact] = []
-        try:
-            facts = read_facts(config, tuple(market.bars), start, until)
-        except DataError as error:
-            failures.append(Failure("", "data", reason(error)))
+        facts = read_facts(config, tuple(market.bars), start, until)
         waiting = 0
         for symbol, group in groupby(due, key=lambda row: row["symbol"]):
             if symbol not in market.bars:
                 continue
             rows = list(group)
             try:
-                found = _evaluate(rows, market.bars[symbol], known(facts, symbol, until))
+                found = _evaluate(rows, market.bars[symbol], known(facts, symbol, until), config)
             except ValueError as error:
                 failures.append(Failure(symbol, "data", reason(error)))
                 continue
@@ -99,7 +96,9 @@ def _before(freq: str) -> np.timedelta64:
     return np.timedelta64(min(2 * bars, 30 + 2 * bars * _freq.minutes(freq) // 60), "D")
 
 
-def _evaluate(rows: Sequence[dict[str, Any]], bars: Bars, facts: Sequence[Fact]) -> list[dict[str, Any]]:
+def _evaluate(
+    rows: Sequence[dict[str, Any]], bars: Bars, facts: Sequence[Fact], config: Config
+) -> list[dict[str, Any]]:
     """Return the evaluations of one symbol's predictions whose target bar is there, with a close."""
     targets = np.array([as_moment(row["target_time"]) for row in rows])
     place = np.minimum(np.searchsorted(bars.times.time, targets), len(bars) - 1)
@@ -109,14 +108,17 @@ def _evaluate(rows: Sequence[dict[str, Any]], bars: Bars, facts: Sequence[Fact])
         return []
     cutoffs = np.array([as_moment(row["as_of"]) for row in rows])
     regimes = _regimes(bars, np.searchsorted(bars.times.available_at, cutoffs, side="right") - 1)
-    events = _event_bars(facts, bars)
+    market = calendar(config.universe[bars.symbol].market)
+    due = market.grid(bars.times.time[0], bars.times.time[-1], config.freq)
+    events = _event_bars(facts, due)
+    on_grid = np.searchsorted(due.time, bars.times.time)
     scores = _scores(rows, bars.close[place])
     return [
         {
             **{name: row[name] for name in (*KEY, "asset_class", "created_at")},
             "realised": float(bars.close[i]),
             "realised_at": as_datetime(bars.times.available_at[i]),
-            "event_active": None if events is None else bool(events[i]),
+            "event_active": None if events is None else bool(events[on_grid[i]]),
             "regime": str(regime),
             **score,
         }
@@ -193,25 +195,29 @@ def _regime(ratio: float) -> str:
     return "high" if ratio > _WILD else "normal"
 
 
-def _event_bars(facts: Sequence[Fact], bars: Bars) -> NDArray[np.bool_] | None:
+def _event_bars(facts: Sequence[Fact], times: Times) -> NDArray[np.bool_] | None:
     """Return whether an important event bears on each bar ``[T]``; None where no calendar is known.
 
     An event bears on the first bar that is complete after it: the one it falls in, or the next one where the
-    market was shut. ``facts`` are in the order they became known: an event that was moved counts where it was
-    moved to.
+    market was shut. It counts as it was known when that bar was complete, so that the answer is the same
+    whenever it is asked for. ``facts`` are in the order they became known.
     """
     if not facts:
         return None
-    events: dict[object, tuple[Moment, float | None]] = {}
+    versions: dict[object, list[Fact]] = {}
     for f in facts:
-        event = f.event or (f.kind, f.scheduled_at)
-        _, stated = events.get(event, (None, None))
-        events[event] = f.scheduled_at, f.values.get("importance", stated)
-    important = [at for at, stated in events.values() if stated is None or stated >= HIGH_IMPORTANCE]
-    first = np.searchsorted(bars.times.available_at, np.array(important, "datetime64[us]"), side="right")
-    active = np.zeros(len(bars) + 1, dtype=np.bool_)
-    active[first] = True
-    return active[:-1]
+        versions.setdefault(f.event or (f.kind, f.scheduled_at), []).append(f)
+    active = np.zeros(len(times), dtype=np.bool_)
+    for told in versions.values():
+        for f in told:
+            place = int(np.searchsorted(times.available_at, f.scheduled_at, side="right"))
+            if f.scheduled_at < times.time[0] or place == len(times):
+                continue
+            in_time = [v for v in told if v.known_at <= times.available_at[place]]
+            if in_time and in_time[-1].scheduled_at == f.scheduled_at:
+                stated = [v.values["importance"] for v in in_time if "importance" in v.values]
+                active[place] |= not stated or stated[-1] >= HIGH_IMPORTANCE
+    return active
 
 
 def _by_model(evaluations: Sequence[Mapping[str, Any]]) -> Iterator[ModelScore]:

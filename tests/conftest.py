@@ -5,8 +5,9 @@ from __future__ import annotations
 from hypothesis import settings
 
 from tests.made_up import configure, plugins
+from tests.postgres import postgres, postgres_url
 
-__all__ = ["configure", "plugins"]
+__all__ = ["configure", "plugins", "postgres", "postgres_url"]
 
 settings.register_profile("kronosfw", deadline=None, derandomize=True)
 settings.load_profile("kronosfw")

@@ -1,6 +1,6 @@
 """A PostgreSQL server of the tests' own, on real files, with a fresh database for each test that asks.
 
-Use it with ``pytest_plugins = ["tests.postgres"]``: then one server serves all test modules.
+One server serves all test modules.
 """
 
 from __future__ import annotations

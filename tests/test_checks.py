@@ -115,6 +115,16 @@ def test_the_bar_under_way_is_not_used():
     assert found["after_cutoff"].count == len(frame()) - len(bars)
 
 
+def test_rows_not_yet_complete_cannot_refuse_a_symbol():
+    """Faults in rows after the cutoff are not known at the cutoff."""
+    data = frame()
+    later = data.iloc[[80, 81]].assign(close=-1.0)
+    faulty = pd.concat([data, later, later])
+    until = moment("2024-03-20")
+    bars, _ = inspect(faulty, until=until, duplicates="refuse", nonpositive="refuse", max_repaired=0)
+    assert np.array_equal(bars.values, inspect(data, until=until)[0].values)
+
+
 def test_rows_without_a_time_count_as_faults():
     data = frame()
     data.loc[range(4), "time"] = pd.NaT

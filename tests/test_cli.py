@@ -68,6 +68,23 @@ def test_init_run_score(tmp_path, monkeypatch, capsys):
     assert "Nothing to score" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("width", [80, 120])
+def test_no_figure_is_cut_off(folder, capsys, monkeypatch, width):
+    """Prices of many digits and intraday targets fit, if need be without the bar."""
+    monkeypatch.setenv("COLUMNS", str(width))
+    bars = random_bars("BTCUSDT-PERPETUAL", 150, freq="1h")
+    frame = pd.DataFrame(np.array(bars.values) * 987.654321, columns=list(bars.columns))
+    frame.insert(0, "time", pd.DatetimeIndex(bars.times.time).tz_localize("UTC"))
+    frame.to_csv(folder / "bars" / "BTCUSDT-PERPETUAL.csv", index=False)
+    text = SMALL.replace("universe: {", "freq: 1h\nuniverse: {BTCUSDT-PERPETUAL: {asset_class: crypto}, ")
+    (folder / "config.yaml").write_text(text)
+    assert call(["run", "config.yaml", "--symbols", "BTCUSDT-PERPETUAL"]) == 0
+    table = capsys.readouterr().out.split("Data")[0]
+    row = next(line for line in table.splitlines() if "BTCUSDT" in line and "symbol" not in line)
+    assert "…" not in row
+    assert len(row.rstrip()) <= width
+
+
 def test_json_is_for_programs(folder, capsys):
     assert call(["run", "config.yaml", "--json"]) == 0
     result = json.loads(capsys.readouterr().out)

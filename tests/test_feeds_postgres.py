@@ -13,7 +13,6 @@ from kronosfw.types import Span, moment
 if TYPE_CHECKING:
     from .postgres import Server
 
-pytest_plugins = ["tests.postgres"]
 pytestmark = pytest.mark.postgres
 EVER = Span(moment("2100-01-01"))
 PRICES = "open float8, high float8, low float8, close float8"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -152,6 +153,23 @@ def test_a_plugin_that_takes_anothers_name_harms_nobody(tmp_path):
     ]
     kronosfw(tmp_path, "init")
     assert kronosfw(tmp_path, "check", "kronosfw.yaml").returncode == 0
+
+
+def test_a_conflict_of_namesakes_is_settled_by_distribution(tmp_path):
+    for name in ("one-ewma", "two-ewma"):
+        install(tmp_path, name, GOOD.format(type="ewma"))
+        module = name.replace("-", "_")
+        (tmp_path / f"{module}-1.2.dist-info" / "entry_points.txt").write_text(f"[kronosfw.v1]\newma = {module}\n")
+    kronosfw(tmp_path, "init")
+    path = tmp_path / "kronosfw.yaml"
+    path.write_text(path.read_text().replace("type: random_walk", "type: ewma"))
+    result = kronosfw(tmp_path, "check", "kronosfw.yaml")
+    assert result.returncode == 2
+    assert "'ewma' is registered by both one-ewma and two-ewma" in result.stderr
+    advice = re.search(r"plugins: \{disable: \[[^]]*\]\}", result.stderr)[0]
+    path.write_text(f"{path.read_text()}\n{advice}\n")
+    result = kronosfw(tmp_path, "check", "kronosfw.yaml")
+    assert result.returncode == 0, result.stderr
 
 
 def test_disabling_settles_a_conflict(broken):

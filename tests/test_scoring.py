@@ -33,11 +33,14 @@ d,fomc,2023-04-03T18:00Z,2023-01-01,CCC,,,,3
 d,fomc,2023-04-04T18:00Z,2023-04-02T18:00Z,CCC,,,,3
 e,speech,2023-04-02T18:00Z,2023-05-01,,,,,3
 e,speech,2023-04-03T18:00Z,2023-05-02,AAA,,,,3
+f,speech,2023-04-03T18:00Z,2023-01-01,AAA,,,,1
+f,speech,2023-04-03T18:00Z,2023-04-05,AAA,,,,3
+g,rumour,2012-01-01T18:00Z,2011-01-01,,,,,3
 """
 
 
-@pytest.fixture
-def scored(tmp_path: Path):
+@pytest.fixture(params=[["--as-of", "2023-04-05"], []], ids=["at once", "years later"])
+def scored(tmp_path: Path, request: pytest.FixtureRequest):
     """Three days from 2 April on, scored against a calendar."""
     (tmp_path / "bars").mkdir()
     for symbol in ("AAA", "BBB", "CCC"):
@@ -46,7 +49,7 @@ def scored(tmp_path: Path):
     path = tmp_path / "config.yaml"
     path.write_text(SMALL.replace('"bars/*.csv"}', '"bars/*.csv", calendar: calendar.csv}'))
     assert call(["run", str(path), "--as-of", "2023-04-02"]) == 0
-    assert call(["score", str(path), "--as-of", "2023-04-05"]) == 0
+    assert call(["score", str(path), *request.param]) == 0
     return sqlite3.connect(tmp_path / "results.db")
 
 
@@ -56,7 +59,7 @@ def test_important_events_make_event_bars(scored):
     ).fetchall()
     active = {(symbol, step) for symbol, step, event in rows if event}
     everywhere = {("AAA", 1), ("BBB", 1), ("CCC", 1)}
-    assert active == everywhere | {("BBB", 3), ("CCC", 3)}, "moved from step 2, and nothing told only in May"
+    assert active == everywhere | {("BBB", 3), ("CCC", 3)}, "moved from step 2; what was told later plays no part"
     assert len(rows) == 9
 
 

@@ -22,8 +22,6 @@ from kronosfw.store.tables import KEY, metadata
 
 from .rows import AS_OF, DAY, evaluation, prediction, run_row, seen
 
-pytest_plugins = ["tests.postgres"]
-
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:

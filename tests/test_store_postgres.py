@@ -21,7 +21,6 @@ from kronosfw.store.engine import open_engine
 from .postgres import QUOTED, Server
 from .rows import prediction, run_row
 
-pytest_plugins = ["tests.postgres"]
 psycopg = pytest.importorskip("psycopg", reason="needs psycopg: pip install 'kronosfw[postgres]'")
 CANARY = "c4n4ry/x@y:z?"
 CANARY_QUOTED = "c4n4ry%2Fx%40y%3Az%3F"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -29,6 +30,7 @@ def command(as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"plugins": [_plain(p) for p in plugins.all], "conflicts": conflicts}, indent=2))
         return
+    width = min(get_terminal_size().columns, 116)
     for plugin in plugins.all:
         state = click.style("cannot be used", fg="red") if plugin.problem else click.style("ok", fg="green")
         click.echo(f"{click.style(plugin.name, bold=True)}  {plugin.title} {plugin.version}  {state}")
@@ -37,7 +39,9 @@ def command(as_json: bool) -> None:
         for kind, classes in plugin.components.items():
             click.echo(f"  {HOOKS[kind].removeprefix('register_').replace('_', ' ')}")
             for cls in classes:
-                click.echo(f"    {_name(cls):<16} {_summary(cls)}{_weights(cls)}")
+                first, rest = f"    {_name(cls):<16} ", " " * 21
+                text = f"{_summary(cls)}{_weights(cls)}"
+                click.echo(click.wrap_text(text, width, initial_indent=first, subsequent_indent=rest))
     for conflict in conflicts:
         click.echo(f"{click.style('conflict', fg='red')}  {conflict}")
 
@@ -67,4 +71,7 @@ def _weights(cls: type[Component]) -> str:
     weights = getattr(cls, "weights", None)
     if weights is None:
         return ""
-    return click.style(f"  [weights: {weights.licence}, trained until {weights.trained_until}]", dim=True)
+    limits = ((weights.max_context, "bars of context"), (weights.max_horizon, "bars ahead"))
+    told = [f"{weights.licence}, trained until {weights.trained_until}"]
+    told += [f"at most {limit:,} {of}" for limit, of in limits if limit is not None]
+    return f" [weights: {', '.join(told)}]"

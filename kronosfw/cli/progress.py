@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 
 from .signals import draining
 
@@ -13,8 +13,11 @@ Progress = Callable[[str, int, int], None]
 
 @contextmanager
 def progress() -> Iterator[Progress]:
-    """Yield what a long piece of work reports to, which ends it when a signal has come."""
-    with draining() as drain, _display() as show:
+    """Yield what a long piece of work reports to, which ends it when a signal has come.
+
+    What plugins print meanwhile goes to stderr: stdout is for results.
+    """
+    with draining() as drain, _display() as show, redirect_stdout(sys.stderr):
 
         def report(stage: str, done: int, total: int) -> None:
             drain.check()
