@@ -6,6 +6,7 @@ is first asked for and once in a process.
 
 from __future__ import annotations
 
+import warnings
 from functools import cache
 from typing import Any, Literal
 
@@ -128,17 +129,15 @@ class Calendar:
             if self._start <= start and end <= self._end:
                 return
             start, end = min([start, self._start]), max([end, self._end])
-        import exchange_calendars
-
         first, last = _date(start - _MARGIN), _date(end + _MARGIN)
         try:
-            self._source = exchange_calendars.get_calendar(self.name, start=first, end=last)
+            self._source = _load(self.name, start=first, end=last)
         except ValueError:
-            bounds = exchange_calendars.get_calendar(self.name)
+            bounds = _load(self.name)
             known_from, known_to = bounds.bound_min(), bounds.bound_max()
             first = first if known_from is None else max(first, str(known_from)[:10])
             last = last if known_to is None else min(last, str(known_to)[:10])
-            self._source = exchange_calendars.get_calendar(self.name, start=first, end=last)
+            self._source = _load(self.name, start=first, end=last)
         # What lies beyond the known holidays counts as covered: asking again would find nothing more.
         self._start = start
         self._end = end
@@ -167,6 +166,15 @@ class Calendar:
         nth = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
         time = np.repeat(begins, counts) + nth * step
         return Times(time, np.minimum(time + step, np.repeat(ends, counts)), np.repeat(sessions, counts))
+
+
+def _load(name: str, **bounds: str) -> Any:
+    import exchange_calendars
+
+    with warnings.catch_warnings():
+        # It still calls what pandas 3 deprecates.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return exchange_calendars.get_calendar(name, **bounds)
 
 
 def _date(value: Moment) -> str:

@@ -407,7 +407,7 @@ def test_releases_keep_their_schedule_in_new_york() -> None:
     assert set(events["at"].dt.hour[events["kind"] == "cpi"]) == {12, 13}
     in_2024 = events[local.dt.year == 2024].groupby("kind").size() / 3
     assert in_2024.to_dict() == {"cpi": 12, "nfp": 12, "fomc": 8, "gdp": 4, "pce": 12, "earnings": 4}
-    assert not (local.dt.weekday > 4).any()
+    assert not (local.dt.day_of_week > 4).any()
     assert events["at"].max() > pd.Timestamp("2026-06-01")
 
 

@@ -1,5 +1,6 @@
 """A feed: bars from one JSON file for each symbol."""
 
+import json
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Literal
 
@@ -54,7 +55,7 @@ class JsonFiles:
 
         path = self._folder / f"{safe_name(symbol)}.json"
         try:
-            frame = pd.read_json(path, convert_dates=False, dtype=False)
+            frame = pd.DataFrame(json.loads(path.read_text("utf-8")))
             frame["time"] = pd.to_datetime(frame["time"], utc=True).astype("datetime64[us, UTC]")
             return frame.astype(dict.fromkeys(("open", "high", "low", "close"), "float64"))
         except (OSError, ValueError, KeyError) as error:
