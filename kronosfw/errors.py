@@ -7,6 +7,7 @@
      │    └── PluginError        2   a plugin the configuration names cannot be used
      ├── CheckpointRejected      4   the regression guard said no
      ├── DataError               5   data failed its checks, nothing written
+     │    ├── FeedDown           5   a source that cannot be reached: no symbol will do better
      │    └── SymbolError        –   one symbol's data; the others go on
      ├── StoreError              6   the store stayed down
      └── Interrupted            75   drained on a signal, or another holder has the lock
@@ -49,6 +50,10 @@ class DataError(KronosfwError):
     """The data cannot be used; nothing was written."""
 
     exit_code = 5
+
+
+class FeedDown(DataError):
+    """A source cannot be reached at present, whichever symbol is asked for."""
 
 
 class SymbolError(DataError):

@@ -50,8 +50,8 @@ class Feed(Protocol):
         ``frame.attrs`` may say ``stamp = "close"`` where ``time`` is the moment each bar was complete, and list
         in ``offsets`` the UTC offsets that the source mixed.
 
-        Raise ConfigError if no symbol can ever be read. Whatever else is raised, the host asks again for fewer
-        symbols until the one at fault stands alone.
+        Raise ConfigError if no symbol can ever be read, FeedDown if none can be at present. Whatever else is
+        raised, the host asks again for fewer symbols until the one at fault stands alone.
         """
         ...
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from .errors import ConfigError, Interrupted, KronosfwError, PluginError
+from .errors import ConfigError, FeedDown, Interrupted, KronosfwError, PluginError
 from .secrets import redact
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-NEVER_ISOLATED = (ConfigError, Interrupted)
+NEVER_ISOLATED = (ConfigError, FeedDown, Interrupted)
 """Errors that concern the whole run, whatever the item at hand."""
 
 

@@ -10,6 +10,7 @@ import jsonschema
 import pytest
 import yaml
 
+from kronosfw.cli import call
 from kronosfw.errors import ConfigError
 from kronosfw.loading import load, model
 from kronosfw.plugins import Plugins
@@ -139,6 +140,13 @@ def test_a_secret_never_shows(tmp_path, monkeypatch, place):
     except ConfigError as error:
         shown += [str(error), repr(error)]
     assert not any("s3cr3t" in text for text in shown)
+
+
+def test_checking_a_file_looks_at_the_store_too(tmp_path, capsys):
+    path = tmp_path / "config.yaml"
+    path.write_text(TEMPLATE.replace("sqlite:///kronosfw.db", "mysql://host/db"))
+    assert call(["check", str(path)]) == 2
+    assert "store: mysql is not supported; use sqlite or postgresql" in capsys.readouterr().err
 
 
 def test_an_empty_section_has_its_defaults(tmp_path):

@@ -19,7 +19,9 @@ from sqlalchemy.pool import NullPool
 
 from kronosfw.builtin.feeds import CsvFeed, SqlFeed
 from kronosfw.builtin.feeds.query import Layout, bars_query, spellings, time_key
-from kronosfw.errors import ConfigError, DataError, KronosfwError, SymbolError
+from kronosfw.errors import ConfigError, DataError, FeedDown, KronosfwError, SymbolError
+from kronosfw.loading import load
+from kronosfw.pipeline import run
 from kronosfw.types import Span, moment
 
 EVER = Span(moment("2100-01-01"))
@@ -254,7 +256,7 @@ def test_a_missing_file_is_not_created(tmp_path):
 
 def test_a_file_that_is_no_database_is_refused(tmp_path):
     (tmp_path / "x.db").write_bytes(b"hello" * 1000)
-    with pytest.raises(ConfigError, match="cannot connect"):
+    with pytest.raises(FeedDown, match="cannot connect"):
         read(f"sqlite:///{tmp_path / 'x.db'}", "A")
 
 
@@ -272,12 +274,28 @@ def test_a_file_that_is_no_database_is_refused(tmp_path):
 )  # fmt: skip
 def test_an_unusable_url_is_refused_without_its_secrets(url, message):
     pytest.importorskip("psycopg")
-    with pytest.raises(ConfigError, match=message) as error:
+    expected = FeedDown if "cannot connect" in message else ConfigError
+    with pytest.raises(expected, match=message) as error:
         read(url, "A")
     assert SECRET not in str(error.value)
     assert error.value.__cause__ is None
     assert error.value.__context__ is None or error.value.__suppress_context__
     assert SECRET not in repr(SqlFeed(url=url))
+
+
+def test_a_database_that_is_down_is_asked_once(tmp_path):
+    """The host does not halve a hundred symbols to find the one at fault."""
+    pytest.importorskip("psycopg")
+    names = ", ".join(f"S{i}: {{asset_class: crypto}}" for i in range(100))
+    path = tmp_path / "config.yaml"
+    path.write_text(
+        f"feed: {{type: sql, url: 'postgresql://me:{SECRET}@127.0.0.1:1/db'}}\nuniverse: {{{names}}}\n"
+        "forecasters: [{type: random_walk}]\nstore: sqlite:///results.db\n"
+    )
+    config, plugins = load(path)
+    with pytest.raises(FeedDown, match="cannot connect") as error:
+        run(config, plugins)
+    assert error.value.exit_code == 5
 
 
 def test_a_query_that_fails_is_a_data_error(database, tmp_path):

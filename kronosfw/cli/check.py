@@ -13,9 +13,15 @@ from .options import config_file
 @config_file
 def command(file: Path) -> None:
     """Validate a configuration without running it."""
+    from ..errors import ConfigError, KronosfwError
     from ..loading import load
+    from ..store import address
 
     config, _ = load(file)
+    try:
+        address.parse(config.store.get_secret_value())
+    except KronosfwError as error:
+        raise ConfigError(f"{file}: {error}") from None
     click.echo(
         f"{file} is valid: {len(config.forecast_symbols)} symbols, "
         f"{config.horizon} bars of {config.freq} ahead, models {', '.join(config.model_names)}"

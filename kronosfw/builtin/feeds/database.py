@@ -9,11 +9,17 @@ from typing import Any
 
 from pydantic import SecretStr
 from sqlalchemy import Select, create_engine, inspect
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, NoSuchTableError, SQLAlchemyError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DBAPIError,
+    NoSuchModuleError,
+    NoSuchTableError,
+    SQLAlchemyError,
+)
 from sqlalchemy.pool import NullPool
 
 from ...address import parse
-from ...errors import ConfigError, DataError
+from ...errors import ConfigError, DataError, FeedDown
 
 _PARTITION = 20_000
 
@@ -41,7 +47,7 @@ class Database:
     def columns(self, table: str, schema: str | None) -> dict[str, Any]:
         """Return the columns of a table or view with their types.
 
-        Raises ConfigError where the database cannot be reached or has no such table.
+        Raises FeedDown where the database cannot be reached and ConfigError where it has no such table.
         """
         if self._file and not self._file.is_file():
             raise ConfigError(f"{self.name}: there is no such file")
@@ -53,19 +59,21 @@ class Database:
             where = f"{schema}.{table}" if schema else table
             raise ConfigError(f"{self.name}: there is no table {where}, or it may not be read") from None
         except SQLAlchemyError as error:
-            raise ConfigError(
+            raise FeedDown(
                 f"{self.name}: cannot connect ({_kind(error)}); is it up, and are host, port, database, user "
                 "and password right?"
             ) from None
         return {column["name"]: column["type"] for column in found}
 
     def rows(self, query: Select[Any]) -> Iterator[Sequence[Any]]:
-        """Yield the rows of a query in lists of bounded length; raises DataError where it fails."""
+        """Yield the rows of a query in lists of bounded length; raises FeedDown or DataError where it fails."""
         try:
             with self._engine.connect() as connection:
                 result = connection.execution_options(stream_results=True).execute(query)
                 yield from result.partitions(_PARTITION)
         except SQLAlchemyError as error:
+            if isinstance(error, DBAPIError) and error.connection_invalidated:
+                raise FeedDown(f"{self.name}: the connection was lost ({_kind(error)})") from None
             raise DataError(f"{self.name}: reading failed ({_kind(error)})") from None
 
 
