@@ -90,24 +90,25 @@ class Inspection:
         stamps, values = stamps[~unknown & ~late], values[~unknown & ~late]
         if not len(stamps):
             raise SymbolError(f"{self._symbol}: the feed has no bars by {_show(until)}")
-        if (stamps[1:] < stamps[:-1]).any():
-            self._found("unsorted", int((stamps[1:] < stamps[:-1]).sum()), "rows out of order")
         labels: Literal["open", "close"] = "close" if frame.attrs.get("stamp") == "close" else "open"
         positions, grid = self._market.match(stamps, self._freq, labels)
-        order = np.argsort(positions, kind="stable")
-        stamps, positions, values = stamps[order], positions[order], values[order]
         under_way = (positions >= 0) & (grid.available_at[positions] > until)
         count = int(late.sum() + (under_way & (grid.time[positions] < until)).sum())
         if count:
             self._found("after_cutoff", count, f"not complete by {_show(until)}")
         stamps, positions, values = stamps[~under_way], positions[~under_way], values[~under_way]
+        complete = len(stamps) + int(unknown.sum())
+        if (stamps[1:] < stamps[:-1]).any():
+            self._found("unsorted", int((stamps[1:] < stamps[:-1]).sum()), "rows out of order")
+        order = np.argsort(positions, kind="stable")
+        stamps, positions, values = stamps[order], positions[order], values[order]
         positions, values = self._on_calendar(stamps, positions, values)
         positions, values = self._sound(grid, positions, values)
         self._volume(grid, positions, values, columns)
         self._gaps(grid, positions)
-        if self._touched > self._checks.max_repaired * self.report.rows:
+        if self._touched > self._checks.max_repaired * complete:
             raise SymbolError(
-                f"{self._symbol}: {self._touched} of {self.report.rows} rows needed repair "
+                f"{self._symbol}: {self._touched} of {complete} rows needed repair "
                 f"({self._list()}), more than checks.max_repaired = {self._checks.max_repaired:g} allows"
             )
         if not len(positions):

@@ -1,7 +1,7 @@
-"""Scores of quantile and sample forecasts.
+"""Scores of quantile forecasts.
 
 Pure functions of arrays. Leading axes are arbitrary and broadcast: ``actual`` is ``[...]``, ``quantiles`` is
-``[..., Q]`` for increasing ``levels`` ``[Q]``, ``samples`` is ``[S, ...]``.
+``[..., Q]`` for increasing ``levels`` ``[Q]``.
 """
 
 from __future__ import annotations
@@ -44,24 +44,6 @@ def crps_quantiles(actual: ArrayLike, quantiles: ArrayLike, levels: ArrayLike) -
     return score
 
 
-def crps_samples(actual: ArrayLike, samples: ArrayLike, *, fair: bool = True) -> Floats:
-    """Return the CRPS of an ensemble, E|X − y| − E|X − X′| / 2, ``[...]``.
-
-    ``fair`` takes the second mean over pairs of different members (Ferro, Quarterly Journal of the Royal
-    Meteorological Society 140, 2014): the expected score does not depend on S, which must be at least 2.
-    Otherwise it is over all pairs (Gneiting & Raftery, JASA 102, 2007, eq. 21): the score of the empirical
-    distribution itself.
-    """
-    x = np.sort(np.asarray(samples, dtype=np.float64), axis=0)
-    n = len(x)
-    if fair and n < 2:
-        raise ValueError("the fair CRPS needs at least two samples")
-    rank = (2 * np.arange(1, n + 1) - n - 1).reshape(-1, *[1] * (x.ndim - 1))
-    spread = (rank * x).sum(axis=0) / (n * (n - 1) if fair else n**2)
-    score: Floats = np.abs(x - np.asarray(actual, dtype=np.float64)).mean(axis=0) - spread
-    return score
-
-
 def covered(actual: ArrayLike, low: ArrayLike, high: ArrayLike) -> NDArray[np.bool_]:
     """Return whether the outcome lies in ``[low, high]``, bounds included; its mean is the coverage."""
     y = np.asarray(actual)
@@ -95,9 +77,3 @@ def direction_hit(actual: ArrayLike, median: ArrayLike, last: ArrayLike) -> Floa
     agreement = came * called
     hit: Floats = np.where(agreement == 0, np.nan, (1 + agreement) / 2)
     return hit
-
-
-def crossings(quantiles: ArrayLike) -> NDArray[np.int64]:
-    """Return how many neighbouring quantiles are in the wrong order ``[...]``; equal ones are not."""
-    count: NDArray[np.int64] = (np.diff(np.asarray(quantiles, dtype=np.float64), axis=-1) < 0).sum(axis=-1)
-    return count

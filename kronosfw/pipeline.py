@@ -128,9 +128,9 @@ def _chosen(config: Config, symbols: Sequence[str] | None) -> tuple[str, ...]:
     unknown = [s for s in symbols or () if s not in config.universe]
     if unknown:
         raise ConfigError(f"{', '.join(unknown)}: not in the universe of the configuration")
-    chosen = tuple(dict.fromkeys(symbols)) if symbols else config.forecast_symbols
+    chosen = config.forecast_symbols if symbols is None else tuple(dict.fromkeys(symbols))
     if not chosen:
-        raise ConfigError("every symbol of the universe has `forecast: false`; there is nothing to forecast")
+        raise ConfigError("there is nothing to forecast: no symbol was named, or every one has `forecast: false`")
     return chosen
 
 

@@ -139,10 +139,10 @@ def _scores(rows: Sequence[Mapping[str, Any]], actual: Floats) -> list[dict[str,
             np.array([rows[i][name] for i in members]) for name in ("p10", "p50", "p90", "last_close")
         )
         # Losses are shares of the last close: on price levels they would hide everything.
-        loss = metrics.pinball(y, q, levels).mean(axis=1) / np.abs(last)
+        crps = metrics.crps_quantiles(y, q, levels) / np.abs(last)
         columns = (
-            loss,
-            2 * loss,
+            crps / 2,
+            crps,
             np.abs(y - p50) / np.abs(last),
             metrics.covered(y, p10, p90),
             metrics.pit(y, q, levels),

@@ -121,8 +121,17 @@ def test_rows_not_yet_complete_cannot_refuse_a_symbol():
     later = data.iloc[[80, 81]].assign(close=-1.0)
     faulty = pd.concat([data, later, later])
     until = moment("2024-03-20")
-    bars, _ = inspect(faulty, until=until, duplicates="refuse", nonpositive="refuse", max_repaired=0)
+    bars, _ = inspect(
+        faulty, until=until, duplicates="refuse", nonpositive="refuse", unsorted="refuse", max_repaired=0
+    )
     assert np.array_equal(bars.values, inspect(data, until=until)[0].values)
+
+
+def test_rows_not_yet_complete_cannot_excuse_a_symbol():
+    data = set_rows(frame(), range(5), "close", np.nan)
+    for whole in (data, data[:60]):
+        with pytest.raises(SymbolError, match="5 of 60 rows needed repair"):
+            inspect(whole, until=moment("2024-03-01"))
 
 
 def test_rows_without_a_time_count_as_faults():

@@ -243,6 +243,7 @@ TALKATIVE = """
 import logging, os
 from typing import Literal
 from pydantic import Field, SecretStr
+from kronosfw.errors import ConfigError
 from kronosfw.hookspec import hookimpl
 from kronosfw.interfaces import ForecasterConfig
 
@@ -258,7 +259,8 @@ class Talkative(ForecasterConfig):
 
     def forecast(self, windows, levels):
         logging.getLogger("talkative").warning("token %s", self.token.get_secret_value())
-        raise RuntimeError(f"refused: token {self.token.get_secret_value()}")
+        kind = ConfigError if os.environ.get("STRICT") else RuntimeError
+        raise kind(f"refused: token {self.token.get_secret_value()}")
 
 @hookimpl
 def register_forecasters():
@@ -281,3 +283,8 @@ def test_a_plugin_that_tells_a_secret_is_not_passed_on(folder, monkeypatch, debu
         assert "refused: token ***" in result.stdout
         assert "s3cr3t" not in result.stdout + result.stderr
     assert b"s3cr3t" not in (folder / "results.db").read_bytes()
+    monkeypatch.setenv("STRICT", "1")
+    result = kronosfw(folder, "run", "config.yaml", "--json")
+    assert result.returncode == 2
+    assert "refused: token ***" in result.stderr
+    assert "s3cr3t" not in result.stdout + result.stderr

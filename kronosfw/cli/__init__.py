@@ -42,9 +42,9 @@ def call(arguments: list[str]) -> int:
         result = cli.main(arguments, prog_name="kronosfw", standalone_mode=False)
         return result if isinstance(result, int) else 0
     except KronosfwError as error:
-        _say(str(error))
+        message = _say(str(error))
         if "--json" in arguments:
-            click.echo(json.dumps({"exit_code": error.exit_code, "error": str(error)}, indent=2))
+            click.echo(json.dumps({"exit_code": error.exit_code, "error": message}, indent=2))
         return error.exit_code
     except click.ClickException as error:
         error.show()
@@ -74,5 +74,10 @@ def _bug(error: Exception) -> int:
     return KronosfwError.exit_code
 
 
-def _say(message: str) -> None:
-    click.echo(f"{click.style('error:', fg='red', bold=True)} {message}", err=True)
+def _say(message: str) -> str:
+    """Show an error and return it as shown: without secrets."""
+    from ..secrets import redact
+
+    shown = redact(message)
+    click.echo(f"{click.style('error:', fg='red', bold=True)} {shown}", err=True)
+    return shown
