@@ -1,0 +1,1 @@
+"""Training tokenizer and model from scratch; needs torch, numpy, safetensors and accelerate."""

@@ -1,0 +1,205 @@
+"""The training loop: seeded batches, a state that a killed run goes on from, several devices through accelerate."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from .batches import Batch, Windows
+
+MOMENTS = "exp_avg", "exp_avg_sq", "step"
+"""What AdamW remembers of each parameter."""
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long and how fast to train."""
+
+    steps: int
+    batch: int
+    """Windows a step, over all devices."""
+    learning_rate: float
+    warmup: int
+    weight_decay: float
+    clip: float
+    """Largest norm of the gradient."""
+    accumulate: int
+    """Parts into which each device's share of a batch is cut, to fit its memory."""
+    precision: str
+    """``float32`` or ``bfloat16``."""
+    evaluate_every: int
+    seed: int
+
+    def rate(self, step: int) -> float:
+        """Return the learning rate of a step: a linear warm-up, then a cosine down to a fiftieth."""
+        if step < self.warmup:
+            return self.learning_rate * (step + 1) / self.warmup
+        done = (step - self.warmup) / max(self.steps - self.warmup, 1)
+        return self.learning_rate * (0.02 + 0.98 * (1 + math.cos(math.pi * done)) / 2)
+
+
+@dataclass(frozen=True)
+class Record:
+    """Where a training stands."""
+
+    step: int
+    seconds: float
+    """Time trained so far, that of earlier runs included."""
+    train: dict[str, float]
+    """Mean losses since the last record."""
+    validation: dict[str, float]
+
+
+def fit(
+    objective: nn.Module,
+    windows: Windows,
+    validation: list[Batch],
+    schedule: Schedule,
+    folder: Path,
+    subject: str = "",
+) -> Iterator[tuple[Record, bool]]:
+    """Train the objective's parameters in place; yield a record every ``evaluate_every`` steps and at the end.
+
+    Beside the record stands whether this process is the one that writes files, where there are several. What a step
+    draws follows from seed and step alone. When a record has been taken in, the state is kept in ``folder``, so a
+    run killed at any moment and started again ends with the same weights; one that had ended yields its last record
+    again. ``subject`` says what is trained on what: raises ValueError where the folder holds the state of another
+    training, or where there are fewer windows in a batch than devices.
+    """
+    from accelerate import Accelerator
+
+    folder.mkdir(parents=True, exist_ok=True)
+    accelerator = Accelerator()
+    half = schedule.precision == "bfloat16"
+    weights = {name: p for name, p in objective.named_parameters() if p.requires_grad}
+    optimizer = torch.optim.AdamW(weights.values(), lr=0.0, betas=(0.9, 0.95), weight_decay=schedule.weight_decay)
+    if schedule.batch < accelerator.num_processes:
+        raise ValueError(
+            f"a batch of {schedule.batch} windows is too small for {accelerator.num_processes} devices"
+        )
+    state = State(folder / "state.safetensors", weights, optimizer, {**asdict(schedule), "subject": subject})
+    last = state.load()
+    if last and last.step == schedule.steps:
+        yield last, accelerator.is_main_process
+        return
+    first, before = (last.step, last.seconds) if last else (0, 0.0)
+    devices = [accelerator.device] if accelerator.device.type == "cuda" else []
+    model, stepper = accelerator.prepare(objective, optimizer)
+    began, losses = time.monotonic(), list[dict[str, Tensor]]()
+    for step in range(first, schedule.steps):
+        for group in optimizer.param_groups:
+            group["lr"] = schedule.rate(step)
+        parts = share(windows.draw(schedule.batch, [schedule.seed, step]), accelerator, schedule.accumulate)
+        with torch.random.fork_rng(devices):
+            torch.manual_seed((schedule.seed * 1_000_003 + step) * 1009 + accelerator.process_index)
+            for i, part in enumerate(parts):
+                with nullcontext() if i + 1 == len(parts) else accelerator.no_sync(model):
+                    with torch.autocast(accelerator.device.type, torch.bfloat16, enabled=half):
+                        found = model(**part)
+                    accelerator.backward(found["loss"] / len(parts))
+                losses.append({name: value.detach() for name, value in found.items()})
+        accelerator.clip_grad_norm_(weights.values(), schedule.clip)
+        stepper.step()
+        stepper.zero_grad()
+        done = step + 1
+        if done % schedule.evaluate_every == 0 or done == schedule.steps:
+            record = Record(
+                step=done,
+                seconds=before + time.monotonic() - began,
+                train=mean(losses, accelerator),
+                validation=evaluate(model, validation, accelerator, half),
+            )
+            losses.clear()
+            yield record, accelerator.is_main_process
+            if accelerator.is_main_process:
+                state.save(record)
+            accelerator.wait_for_everyone()
+
+
+def evaluate(model: nn.Module, batches: list[Batch], accelerator: Any, half: bool) -> dict[str, float]:
+    """Return the mean losses over batches, in evaluation mode."""
+    model.eval()
+    with torch.no_grad(), torch.autocast(accelerator.device.type, torch.bfloat16, enabled=half):
+        losses = [model(**part) for batch in batches for part in share(batch, accelerator, 1, every=True)]
+    model.train()
+    return mean(losses, accelerator)
+
+
+def share(batch: Batch, accelerator: Any, parts: int, every: bool = False) -> list[dict[str, Tensor]]:
+    """Return this process's share of a batch on its device, in at most ``parts`` parts; ``every`` gives it all."""
+    rows = slice(None) if every else slice(accelerator.process_index, None, accelerator.num_processes)
+    tensors = {
+        name: torch.from_numpy(getattr(batch, name)[rows]).to(accelerator.device).tensor_split(parts)
+        for name in ("candles", "stamps", "prefix")
+    }
+    cut = [dict(zip(tensors, part, strict=True)) for part in zip(*tensors.values(), strict=True)]
+    return [part for part in cut if len(part["prefix"])]
+
+
+def mean(losses: list[dict[str, Tensor]], accelerator: Any) -> dict[str, float]:
+    """Return the mean of each loss over batches and devices."""
+    columns = defaultdict(list)
+    for row in losses:
+        for name, value in row.items():
+            columns[name].append(value)
+    means = {name: torch.stack(values).mean() for name, values in columns.items()}
+    return {name: float(accelerator.reduce(value, "mean")) for name, value in means.items()}
+
+
+@dataclass(frozen=True)
+class State:
+    """Weights and optimizer of an unfinished training, in one file that is replaced as a whole."""
+
+    path: Path
+    weights: dict[str, nn.Parameter]
+    optimizer: torch.optim.Optimizer
+    training: dict[str, Any]
+    """What has to be the same to go on."""
+
+    def save(self, record: Record) -> None:
+        """Keep the state after a record."""
+        tensors = {f"weight.{name}": p.detach() for name, p in self.weights.items()}
+        for name, p in self.weights.items():
+            tensors |= {f"{moment}.{name}": self.optimizer.state[p][moment] for moment in MOMENTS}
+        about = {"training": self.training, "record": asdict(record)}
+        aside = self.path.with_suffix(".part")
+        save_file({k: v.contiguous().cpu() for k, v in tensors.items()}, aside, {"about": json.dumps(about)})
+        with aside.open("rb") as file:
+            os.fsync(file.fileno())
+        aside.replace(self.path)
+
+    def load(self) -> Record | None:
+        """Put the kept state in place and return its record, if there is one."""
+        if not self.path.exists():
+            return None
+        try:
+            with safe_open(self.path, "pt") as file:
+                about = json.loads(file.metadata()["about"])
+                if about["training"] != self.training:
+                    raise ValueError(
+                        f"{self.path} belongs to a training with other options, data or schedule: "
+                        "give another folder, or delete it"
+                    )
+                with torch.no_grad():
+                    for name, p in self.weights.items():
+                        p.copy_(file.get_tensor(f"weight.{name}"))
+                        moments = {m: file.get_tensor(f"{m}.{name}") for m in MOMENTS}
+                        self.optimizer.state[p] = {
+                            m: v if m == "step" else v.to(p.device) for m, v in moments.items()
+                        }
+        except SafetensorError as error:
+            raise ValueError(f"{self.path} is damaged ({error}): delete it to begin anew") from None
+        return Record(**about["record"])
