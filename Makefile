@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 .PHONY: run test lint bench docs clean
 .DEFAULT_GOAL := run
 
-$(READY): requirements.txt constraints.txt pyproject.toml
+$(READY): requirements.txt constraints.txt pyproject.toml $(wildcard plugins/*/pyproject.toml)
 	python3 -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	@touch $(READY)
@@ -15,8 +15,8 @@ $(READY): requirements.txt constraints.txt pyproject.toml
 run: $(READY) kronosfw.yaml
 	$(BIN)/kronosfw run kronosfw.yaml
 
-kronosfw.yaml: | $(READY)
-	$(BIN)/kronosfw init $@
+kronosfw.yaml:
+	cp examples/quickstart.yaml $@
 
 test: $(READY)
 	$(BIN)/python -m pytest
@@ -32,6 +32,10 @@ bench: $(READY)
 	$(BIN)/python benchmarks/host.py
 	$(BIN)/python benchmarks/lines.py
 	$(BIN)/python benchmarks/baselines.py --all
+	$(BIN)/python benchmarks/sampler.py
+	$(BIN)/python benchmarks/kronos_nano.py
+	$(BIN)/python benchmarks/rqmc.py
+	$(BIN)/python benchmarks/cold_start.py
 
 docs: $(READY)
 	$(BIN)/python docs/config_reference.py > docs/config.md

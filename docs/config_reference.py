@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from annotated_types import Ge, Gt, Le, Lt
+from kronosfw_kronos_event import plugin as kronos_event
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
@@ -74,9 +75,10 @@ COMPONENTS = {
 
 
 def reference() -> str:
-    """Return the whole page."""
+    """Return the whole page: what is built in, and what the plugins of this repository add."""
     plugins = Plugins()
     plugins.add("builtin", builtin)
+    plugins.add("kronos_event", kronos_event)
     return "\n".join([INTRODUCTION, *_page(plugins)])
 
 
@@ -88,12 +90,18 @@ def _page(plugins: Plugins) -> Iterator[str]:
         yield from (f"## {title}", "")
         classes = plugins.components[kind].values()
         if not classes:
-            yield from ("None is built in; a plugin brings them.", "")
+            yield from ("None comes with kronosfw; a plugin brings them.", "")
         for cls in classes:
-            yield from (f"### `{type_name(cls)}`", "", inspect.getdoc(cls) or "", "", *_table(cls))
+            yield from (f"### `{type_name(cls)}`", "", _about(cls), "", *_table(cls))
         fields = [field for cls in classes for field in cls.model_fields.values()]
         for nested in dict.fromkeys(model for field in fields for model in _nested(field.annotation)):
             yield from (f"### {nested.__name__}", "", inspect.getdoc(nested) or "", "", *_table(nested))
+
+
+def _about(cls: type[Component]) -> str:
+    package = cls.__module__.partition(".")[0]
+    origin = "" if package == "kronosfw" else f"\n\nComes with the plugin `{package.replace('_', '-')}`."
+    return (inspect.getdoc(cls) or "") + origin
 
 
 def _table(model: type[BaseModel]) -> Iterator[str]:

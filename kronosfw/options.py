@@ -17,7 +17,8 @@ def _folder(info: ValidationInfo) -> Path:
     return Path(context.get("folder", "."))
 
 
-def _locate(path: Path, info: ValidationInfo) -> Path:
+def locate(path: Path, info: ValidationInfo) -> Path:
+    """Return where a path of a configuration file is: a relative one is meant from the folder of the file."""
     return _folder(info).absolute() / path.expanduser()
 
 
@@ -51,7 +52,7 @@ def as_of(value: str | datetime) -> str | datetime:
 AsOf = Annotated[Literal["latest", "now"] | datetime, BeforeValidator(as_of)]
 """A cutoff: ``latest``, ``now`` or a moment; UTC unless it says otherwise."""
 
-LocalPath = Annotated[Path, AfterValidator(_locate)]
+LocalPath = Annotated[Path, AfterValidator(locate)]
 """A path; a relative one is meant from the folder of the configuration file."""
 
 DatabaseUrl = Annotated[SecretStr, AfterValidator(_locate_url)]

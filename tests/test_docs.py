@@ -12,6 +12,7 @@ from pathlib import Path
 from types import ModuleType
 
 import click
+import kronosfw_kronos_event.plugin
 import pytest
 from sqlalchemy import Table, create_engine, text
 
@@ -64,9 +65,10 @@ def load(name: str, path: Path) -> ModuleType:
 
 @pytest.fixture(scope="module")
 def plugins() -> Plugins:
-    """Return the built-in components and those of the examples, whatever else is installed."""
+    """Return what is built in and what the plugins and examples add, whatever else is installed."""
     found = Plugins()
     found.add("builtin", kronosfw.builtin)
+    found.add("kronos_event", kronosfw_kronos_event.plugin)
     found.add("ewma", load("example_ewma", EXAMPLES / "kronosfw-ewma" / "kronosfw_ewma" / "__init__.py"))
     for path in sorted((EXAMPLES / "kinds").glob("*.py")):
         found.add(path.stem, load(f"example_{path.stem}", path))

@@ -1,0 +1,78 @@
+"""Which files a model's name stands for."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from .kronos.errors import WeightsError
+from .kronos.hub import PUBLISHED
+from .options import KronosEvent
+
+NANO = "kronos-nano"
+ABOUT = "about.json"
+"""Beside ``model`` and ``tokenizer``: ``max_context``, ``context`` and ``rotary``, as in Source."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where model and tokenizer are, and what their files do not say."""
+
+    model: str | Path
+    tokenizer: str | Path
+    max_context: int = 512
+    """Positions the model was trained for."""
+    context: int | None = None
+    """Bars of context it was trained to be given, where that is less."""
+    rotary: bool = False
+    """Whether generation rotates positions in the layer between s1 and s2."""
+    revision: str | None = None
+    tokenizer_revision: str | None = None
+
+
+def source(options: KronosEvent, checkpoint: Path | None = None) -> Source:
+    """Return where the weights are: in the checkpoint's folder, or where the options say.
+
+    Raises WeightsError if no tokenizer is known.
+    """
+    found = pair(checkpoint) if checkpoint else _base(options)
+    if options.max_context is not None:
+        found = replace(found, max_context=options.max_context)
+    if options.rotary_dependency is not None:
+        found = replace(found, rotary=options.rotary_dependency)
+    return found
+
+
+def _base(options: KronosEvent) -> Source:
+    if options.model == NANO:
+        found = pair(Path(__file__).parent / "nano")
+    elif (Path(options.model) / "model").is_dir():
+        found = pair(Path(options.model))
+    elif options.model in PUBLISHED and (belongs := PUBLISHED[options.model].tokenizer):
+        found = Source(options.model, belongs, PUBLISHED[options.model].max_context)
+    elif options.tokenizer is not None:
+        found = Source(options.model, options.tokenizer)
+    else:
+        raise WeightsError(f"which tokenizer belongs to {options.model} is not known: name it as `tokenizer`")
+    return replace(
+        found,
+        tokenizer=options.tokenizer or found.tokenizer,
+        revision=options.revision,
+        tokenizer_revision=options.tokenizer_revision,
+    )
+
+
+def pair(folder: Path) -> Source:
+    """Return the source of a folder with ``model`` and ``tokenizer`` in it, as the trainer leaves them."""
+    about = folder / ABOUT
+    if not about.exists():
+        return Source(folder / "model", folder / "tokenizer")
+    try:
+        known = json.loads(about.read_text("utf-8"))
+        most, context, rotary = (known.get(name) for name in ("max_context", "context", "rotary"))
+        if not (isinstance(rotary, bool) and all(isinstance(n, int) and n > 0 for n in (most, context))):
+            raise ValueError
+    except (OSError, ValueError, AttributeError):
+        raise WeightsError(f'{about} does not say "max_context", "context" and "rotary"; write it anew') from None
+    return Source(folder / "model", folder / "tokenizer", most, context, rotary)

@@ -1,0 +1,51 @@
+"""The quick start as a user runs it: random walk, kronos-nano and their ensemble, offline."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from sqlalchemy import create_engine
+
+from kronosfw.cli import cli
+
+QUICKSTART = Path(__file__).parents[3] / "examples" / "quickstart.yaml"
+KEY = ["model_name", "symbol", "step"]
+
+
+def predictions(folder: Path) -> pd.DataFrame:
+    engine = create_engine(f"sqlite:///{folder / 'kronosfw.db'}")
+    frame = pd.read_sql_table("ml_predictions", engine).sort_values(KEY, ignore_index=True)
+    engine.dispose()
+    return frame
+
+
+def run(folder: Path, *options: str) -> pd.DataFrame:
+    folder.mkdir(exist_ok=True)
+    config = shutil.copy(QUICKSTART, folder / "kronosfw.yaml")
+    with pytest.raises(SystemExit) as end:
+        cli(["run", str(config), *options])
+    assert end.value.code in (0, None)
+    return predictions(folder)
+
+
+def test_three_models_forecast_nine_markets(tmp_path, capsys):
+    rows = run(tmp_path)
+    assert "9 of 9 symbols" in capsys.readouterr().out
+    assert rows.groupby("model_name").size().to_dict() == dict.fromkeys(
+        ["ensemble", "kronos_event", "random_walk"], 45
+    )
+    assert (rows.p10 < rows.p50).all()
+    assert (rows.p50 < rows.p90).all()
+    width = (rows.p90 - rows.p10).groupby([rows.symbol, rows.model_name]).mean().unstack()
+    assert (width.kronos_event / width.random_walk).between(0.4, 2.5).all(), "both see the same volatility"
+
+
+def test_the_same_run_gives_the_same_numbers_whatever_else_is_forecast(tmp_path):
+    whole, few = run(tmp_path / "whole"), run(tmp_path / "few", "--symbols", "SPY,DXY")
+    kept = whole[whole.symbol.isin(["SPY", "DXY"])].reset_index(drop=True)
+    pd.testing.assert_frame_equal(few[[*KEY, "p10", "p50", "p90"]], kept[[*KEY, "p10", "p50", "p90"]], rtol=1e-4)
+    again = run(tmp_path / "whole")
+    pd.testing.assert_frame_equal(again, whole)
