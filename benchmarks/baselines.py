@@ -46,13 +46,13 @@ SLOW = (
 class Series:
     """One daily series and the cutoffs in it."""
 
-    def __init__(self, folder: Path, name: str) -> None:
+    def __init__(self, folder: Path, name: str, since: str = FIRST) -> None:
         frame = pd.read_csv(folder / "bars_1d" / f"{name}.csv").rename(columns=str.lower)
         session = pd.to_datetime(frame["date"]).to_numpy("datetime64[D]")
         opens = session.astype("datetime64[us]")
         self.name = name
         self.bars = Bars(name, Times(opens, opens + np.timedelta64(1, "D"), session), frame[list(COLUMNS)], COLUMNS)
-        first = int(np.searchsorted(session, np.datetime64(FIRST))) - 1
+        first = int(np.searchsorted(session, np.datetime64(since))) - 1
         self.origins = first + STEP * np.arange(ORIGINS)
         self.months = session[self.origins].astype("datetime64[M]").astype(int)
         close = np.log(self.bars.close)
@@ -78,17 +78,23 @@ class Series:
 
 def evaluate(options: ForecasterConfig, series: list[Series]) -> tuple[Floats, float, float]:
     """Return scaled losses ``[series, cutoffs]``, the coverage of p10 to p90 and milliseconds a window."""
+    losses, inside, cost = evaluate_by_step(options, series)
+    return losses.mean(axis=2), float(inside.mean()), cost
+
+
+def evaluate_by_step(options: ForecasterConfig, series: list[Series]) -> tuple[Floats, Floats, float]:
+    """Return scaled losses and coverage ``[series, cutoffs, steps]`` and milliseconds a window."""
     model = options.build()
     losses, inside, seconds = [], [], 0.0
     for one in series:
-        windows = one.windows(model.max_context or options.context or CONTEXT)
+        windows = one.windows(min(options.context or CONTEXT, model.max_context or CONTEXT))
         start = time.perf_counter()
         forecasts = model.forecast(windows, LEVELS)
         seconds += time.perf_counter() - start
         quantiles = np.log(np.stack([forecast.at(LEVELS) for forecast in forecasts]) / one.last[:, None, None])
-        losses.append(metrics.scaled_pinball(one.returns, quantiles, LEVELS).mean(axis=1))
-        inside.append(metrics.covered(one.returns, quantiles[..., 0], quantiles[..., -1]).mean())
-    return np.array(losses), float(np.mean(inside)), 1000 * seconds / (len(series) * ORIGINS)
+        losses.append(metrics.scaled_pinball(one.returns, quantiles, LEVELS))
+        inside.append(metrics.covered(one.returns, quantiles[..., 0], quantiles[..., -1]))
+    return np.array(losses), np.array(inside, dtype=float), 1000 * seconds / (len(series) * ORIGINS)
 
 
 def interval(difference: Floats, months: Floats, draws: int = 4000) -> tuple[float, float]:
