@@ -44,11 +44,10 @@ def contexts(folder: Path, number: int, length: int) -> list[Drawn]:
     return found
 
 
-def envelopes(sampler: Sampler, series: Drawn, seed: int, method: Method) -> Floats:
-    """Return quantiles of the close ``[steps, levels]``."""
-    paths = sampler.sample([Drawn(series.candles, series.stamps, seed)])[0]
-    close = paths.candles[:, np.array(STEPS) - 1, CLOSE]
-    return quantiles(close, LEVELS, method)
+def closes(sampler: Sampler, series: Drawn, seeds: range) -> Floats:
+    """Return the closes drawn from each seed ``[seeds, paths, steps]``."""
+    drawn = sampler.sample([Drawn(series.candles, series.stamps, seed) for seed in seeds])
+    return np.stack([paths.candles[:, np.array(STEPS) - 1, CLOSE] for paths in drawn])
 
 
 def main() -> None:
@@ -67,19 +66,20 @@ def main() -> None:
     model = Kronos.from_pretrained(where.model)
 
     def sampler(paths: int, method: Method) -> Sampler:
-        options = Options(paths=paths, method=method, max_context=where.max_context, memory=2**33)
+        options = Options(paths=paths, method=method, max_context=where.max_context)
         return Sampler(tokenizer, model, options, rotary=where.rotary)
 
-    truth = sampler(arguments.reference, "independent")
+    truth = sampler(1000, "independent")
     ways: dict[Method, Sampler] = {m: sampler(arguments.paths, m) for m in ("independent", "rqmc")}
     series = contexts(arguments.folder, arguments.windows, where.max_context - max(STEPS) + 1)
     errors: dict[Method, list[Floats]] = {m: [] for m in ways}
     for i, one in enumerate(series):
-        true = envelopes(truth, one, 10**9 + i, "independent")
+        many = closes(truth, one, range(10**9, 10**9 + arguments.reference // 1000)).reshape(-1, len(STEPS))
+        true = quantiles(many, LEVELS, "independent")
         width = true[:, -1:] - true[:, :1]
         for method, way in ways.items():
-            found = [envelopes(way, one, seed, method) for seed in range(arguments.repeats)]
-            errors[method].append(((np.stack(found) - true) / width) ** 2)
+            found = closes(way, one, range(arguments.repeats)).swapaxes(0, 1)
+            errors[method].append(((quantiles(found, LEVELS, method) - true) / width) ** 2)
         print(f"window {i + 1} of {len(series)}", file=sys.stderr)
     print(f"{'':>6} {'p10 and p90':^32}   {'p50':^32}")
     print(f"{'step':>6}" + f"{'independent':>12} {'rqmc':>10} {'ratio':>8} " * 2)

@@ -53,9 +53,9 @@ def test_the_template_is_valid_and_its_text_becomes_values(tmp_path):
         ("0.5, 0.9]", "0.9]", 21, "quantiles: quantile levels must include 0.1, 0.5 and 0.9"),
         ("freq: 1d", "freq: 7min", 18, "freq: expected a bar length that divides a day"),
         ("as_of: latest", "as_of: 1", 22, "as_of: expected latest, now, a date"),
-        ("gaps: accept", "gaps: repair", 33, "checks.gaps: input should be 'refuse' or 'accept'"),
+        ("gaps: accept", "gaps: repair", 34, "checks.gaps: input should be 'refuse' or 'accept'"),
         ("class: crypto}\n  ETH", "class: spam}\n  ETH", 8, "universe.BTCUSDT: give `calendar`"),
-        ("sqlite:///kronosfw.db", "kronosfw.db", 36, "store: expected a SQLAlchemy URL"),
+        ("sqlite:///kronosfw.db", "kronosfw.db", 37, "store: expected a SQLAlchemy URL"),
         (
             "type: simulated",
             "type: simulated\n  conut: 3",
