@@ -33,7 +33,9 @@ def literal(
     z = torch.tensor(np.clip((series.candles - mean) / (std + 1e-5), -5, 5)[None], dtype=torch.float32)
     s1, s2 = (ids.repeat(paths, 1) for ids in tokenizer.encode(z))
     drawn = uniforms([series.seed], steps, paths, options.method)[:, :, 0].astype(float)
-    order = _by_close(tokenizer) if options.method == "rqmc" else np.arange(2**model.config.s1_bits)
+    order = np.arange(2**model.config.s1_bits)
+    if options.method == "rqmc":
+        order = _by_close(tokenizer, s1[0], s2[0])
     margins: list[float] = []
     dropped = 0
     for step in range(steps):
@@ -84,15 +86,17 @@ def _invert(shares: Floats, uniform: Floats, margins: list[float]) -> NDArray[np
     return ((edges > uniform[:, None]) & (shares > 0)).argmax(axis=1)
 
 
-def _by_close(tokenizer: KronosTokenizer) -> NDArray[np.int64]:
-    """Return all s1 by the close of a first candle made of s1 alone."""
+def _by_close(tokenizer: KronosTokenizer, s1: Tensor, s2: Tensor) -> NDArray[np.int64]:
+    """Return all s1 by the close of the candle that s1 alone makes after a context ``[T]``."""
     bits, all_bits = tokenizer.config.s1_bits, tokenizer.config.s1_bits + tokenizer.config.s2_bits
-    codes = np.zeros((2**bits, all_bits), np.float32)
+    context, closes = tokenizer.code(s1, s2), []
     for token in range(2**bits):
+        code = np.zeros(all_bits, np.float32)
         for bit in range(bits):
-            codes[token, bit] = (1 if token // 2**bit % 2 else -1) / math.sqrt(all_bits)
-    x = tokenizer.post_quant_embed(torch.from_numpy(codes)[:, None])
-    return tokenizer.reconstruct(x)[:, 0, CLOSE].numpy().argsort()
+            code[bit] = (1 if token // 2**bit % 2 else -1) / math.sqrt(all_bits)
+        x = torch.cat([context, tokenizer.post_quant_embed(torch.from_numpy(code))[None]])
+        closes.append(float(tokenizer.reconstruct(x[None])[0, -1, CLOSE]))
+    return np.argsort(closes)
 
 
 def _rows(x: Tensor, count: int) -> Tensor:

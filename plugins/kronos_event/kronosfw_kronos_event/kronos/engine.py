@@ -58,7 +58,6 @@ class Engine:
             self._queries = cross.q_proj(embedding.emb_s1.weight).unflatten(-1, (DependencyLayer.HEADS, -1))
             self._answers = torch.cat([cross.k_proj.weight, cross.v_proj.weight])
             self._answers_bias = torch.cat([cross.k_proj.bias, cross.v_proj.bias])
-            self.by_close = self._by_close()
 
     def read(self, s1: Tensor, s2: Tensor, stamps: Tensor, paths: int, slots: int) -> tuple[Tensor, Tape]:
         """Run contexts ``[G, T]``; return their normed states ``[G, T, D]`` and what is to be remembered."""
@@ -105,16 +104,20 @@ class Engine:
         """Decode what paths add ``[G, n, L]`` into candles ``[G, n, L, 6]``."""
         return self.tokenizer.head(self._decoder.go_on(self.tokenizer.code(s1, s2), memories, place))
 
-    def _by_close(self) -> Tensor:
-        """Return all s1 by rising close, ``[V1]``: the close that s1 stands for at the start of a sequence.
+    def by_close(self, memories: list[Memory], place: Place) -> Tensor:
+        """Return all s1 by the close they stand for in the next bar, rising, ``[G, V1]``.
 
-        s2 is left open: its signs are put at 0, their mean.
+        ``memories`` are the decoder's of the contexts, ``place`` the first slot after them. s2 is left open: its
+        signs are put at 0, their mean.
         """
         config = self.tokenizer.config
         signs = to_signs(torch.arange(2**config.s1_bits, device=self.device), config.s1_bits).to(self.candle_dtype)
         weight = self.tokenizer.post_quant_embed.weight[:, : config.s1_bits]
         code = F.linear(signs / math.sqrt(self.tokenizer.bits), weight, self.tokenizer.post_quant_embed.bias)
-        return self.tokenizer.reconstruct(code[:, None])[:, 0, CLOSE].argsort()
+        tokens, series = len(code), memories[0].context.shape[1]
+        x = code[:, None].expand(series, -1, -1, -1)
+        x = self._decoder.go_on(x, [memory.fork(tokens) for memory in memories], place)
+        return self.tokenizer.head(x)[:, :, 0, CLOSE].argsort(dim=-1)
 
     def _embed(self, s1: Tensor, s2: Tensor, stamps: Tensor) -> Tensor:
         return self._s1_rows[s1] + self._s2_rows[s2] + self.model.time_emb(stamps)

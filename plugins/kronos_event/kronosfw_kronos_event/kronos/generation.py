@@ -95,6 +95,8 @@ class Generation:
     def run(self) -> tuple[Tensor, Tensor]:
         """Return the paths ``[G, n, H, 6]`` and the last bar of each context ``[G, 6]``, decoded, normalised."""
         start = self._read_candles(0)
+        if self.ordered:
+            self.order = self.engine.by_close(self.decoder, self._place(0))[:, None]
         self._draw(self._restart(0), self._place(-1))
         for step in range(self._replay(), self.steps):
             full = self.longest - self.dropped + step > self.options.max_context
@@ -147,11 +149,12 @@ class Generation:
         u1, u2 = self.uniforms.index_select(1, step)[:, 0]
         weights = self.options.filter(self.engine.s1_logits(states))
         if self.ordered:
-            weights = weights[..., self.engine.by_close]
+            weights = weights.gather(-1, self.order.expand_as(weights))
             close = self.candles.index_select(2, place.slots.clamp_min(0))[:, :, 0, CLOSE]
             u1 = u1.gather(-1, close.argsort(dim=-1, stable=True).argsort(dim=-1))
         s1 = invert(weights, u1)
-        s1 = self.engine.by_close[s1] if self.ordered else s1
+        if self.ordered:
+            s1 = self.order[:, 0].gather(-1, s1)
         s2 = invert(self.options.filter(self.engine.s2_logits(states, s1, self.tape, place)), u2)
         s1, s2 = s1[..., None], s2[..., None]
         self.tokens.index_copy_(-1, step, torch.stack([s1, s2]))

@@ -78,7 +78,10 @@ class Sampler:
         scores = paths * at_once * (context + steps) * model.n_heads * (2 * size + 4)
         logits = paths * (2**model.s1_bits + 2**model.s2_bits) * (size + 4 + 8)
         running = max(context, paths * at_once) * (6 * model.d_model + 3 * model.ff_dim) * size
-        return int(remembered + scores + max(logits, running))
+        ordering = (
+            (2**model.s1_bits) * (context * tokenizer.n_heads + 6 * tokenizer.d_model + 3 * tokenizer.ff_dim) * 4
+        )
+        return int(remembered + max(scores + max(logits, running), ordering))
 
     def _run(self, series: Sequence[Series]) -> list[Paths]:
         with torch.inference_mode():

@@ -31,6 +31,11 @@ class Memory:
         series, heads, _, width = keys.shape
         return cls(torch.stack([keys, values]), keys.new_zeros(2, series, paths, heads, slots, width))
 
+    def fork(self, paths: int) -> Memory:
+        """Return a memory of the same contexts with room for one position of each of other paths."""
+        _, series, heads, _, width = self.context.shape
+        return Memory(self.context, self.context.new_zeros(2, series, paths, heads, 1, width))
+
     def add(self, keys: Tensor, values: Tensor, place: Place) -> None:
         """Keep what paths add, ``[G, n, h, L, d]``."""
         self.beyond[0].index_copy_(3, place.slots, keys)
