@@ -5,12 +5,15 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import kronosfw_kronos_event
 import pandas as pd
 import pytest
+from kronosfw_kronos_event.options import KronosEvent
 from sqlalchemy import create_engine
 
 from kronosfw.cli import cli
 
+NANO = Path(kronosfw_kronos_event.__file__).parent / "nano"
 QUICKSTART = Path(__file__).parents[3] / "examples" / "quickstart.yaml"
 KEY = ["model_name", "symbol", "step"]
 
@@ -49,3 +52,10 @@ def test_the_same_run_gives_the_same_numbers_whatever_else_is_forecast(tmp_path)
     pd.testing.assert_frame_equal(few[[*KEY, "p10", "p50", "p90"]], kept[[*KEY, "p10", "p50", "p90"]], rtol=1e-4)
     again = run(tmp_path / "whole")
     pd.testing.assert_frame_equal(again, whole)
+
+
+def test_nano_is_small_and_says_what_it_is():
+    weights = list(NANO.rglob("model.safetensors"))
+    assert len(weights) == 2
+    assert sum(path.stat().st_size for path in weights) <= 4_000_000
+    assert KronosEvent().build().max_context == 96
