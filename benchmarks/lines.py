@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[1]
 
 def main() -> None:
     print("| folder | files | median lines | longest |\n|---|---|---|---|")
-    for folder in ("kronosfw", "tests"):
+    for folder in ("kronosfw", "plugins", "tests"):
         lines = {p: len(p.read_text("utf-8").splitlines()) for p in (ROOT / folder).rglob("*.py")}
         longest = max(lines, key=lambda path: lines[path])
         print(

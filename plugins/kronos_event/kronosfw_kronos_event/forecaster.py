@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from kronosfw.types import Forecast, Window
+from kronosfw.types import Bars, Forecast, Window
 
 from .bars import to_candles, to_stamps
 from .kronos.decoder import anchored, quantiles, repaired
@@ -22,7 +22,6 @@ from .kronos.tokenizer import KronosTokenizer
 from .options import KronosEvent
 from .sources import source
 
-LEAST = 16
 COLUMNS = "open", "high", "low", "close", "return"
 """What is forecast; the return of step h is that of the close over the last close, less 1."""
 FLOOR = 0.01
@@ -33,7 +32,8 @@ log = logging.getLogger(__name__)
 class KronosForecaster:
     """Draws paths of candles for all windows at once and takes their quantiles.
 
-    Needs 16 bars with finite prices and a last close other than 0. Where every price of the context is positive, no
+    Needs finite prices, at least as many as the model was trained with (16 where that is not known), and a last
+    close other than 0. Where every price of the context is positive, no
     path falls below a hundredth of the lowest.
     """
 
@@ -77,16 +77,31 @@ class KronosForecaster:
         return [self._forecast(*one, levels) for one in zip(windows, series, drawn, strict=True)]
 
     def _series(self, window: Window) -> Series:
-        if len(window.bars) < LEAST:
-            raise ValueError(f"{LEAST} bars of history are needed, there are {len(window.bars)}")
-        fits = self._source.max_context - window.horizon + 1
-        if len(window.bars) > fits and self._options.sliding == "shorten" and not self._told:
-            self._told = True
-            log.warning("context shortened to %d bars, so that %d steps fit the model", fits, window.horizon)
-        stamps = to_stamps(window.bars.times.then(window.future), window.freq)
-        if not window.bars.close[-1]:
+        bars = window.bars[-self.max_context :] if self.max_context else window.bars
+        least, most = self._source.least, self._source.max_context
+        if len(bars) < least:
+            raise ValueError(f"{least} bars of context are needed, there are {len(bars)}")
+        if self._options.sliding == "shorten":
+            bars = self._shortened(bars, window.horizon)
+        elif window.horizon >= most:
+            raise ValueError(f"{window.horizon} steps are asked for, and this model draws {most - 1} at most")
+        if not bars.close[-1]:
             raise ValueError("the last close is 0, from which no return can be told")
-        return Series(to_candles(window.bars), stamps, self._seed(window))
+        return Series(to_candles(bars), to_stamps(bars.times.then(window.future), window.freq), self._seed(window))
+
+    def _shortened(self, bars: Bars, horizon: int) -> Bars:
+        """Return as many of the last bars as leave room for the horizon; raises ValueError if they are too few."""
+        least, most = self._source.least, self._source.max_context
+        fits = most - horizon + 1
+        if fits < least:
+            raise ValueError(
+                f"{horizon} steps leave room for {max(fits, 0)} bars of context, and this model needs {least}: "
+                f"ask for {most - least + 1} steps at most, or, up to {most - 1}, for `sliding: chunked`"
+            )
+        if len(bars) > fits and not self._told:
+            self._told = True
+            log.warning("context shortened to %d bars, so that %d steps fit the model", fits, horizon)
+        return bars[-fits:]
 
     def _seed(self, window: Window) -> int:
         mixed = np.random.SeedSequence([window.seed, self._options.seed])

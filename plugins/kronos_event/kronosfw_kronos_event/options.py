@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
@@ -22,6 +23,15 @@ def _source(name: str, info: ValidationInfo) -> str:
 
 Source = Annotated[str, Field(min_length=1), AfterValidator(_source)]
 """A hub id, or a folder; a relative one is meant from the folder of the configuration file."""
+
+
+def _device(name: str) -> str:
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", name):
+        raise ValueError("expected auto, cpu, cuda or cuda:1")
+    return name
+
+
+Device = Annotated[str, AfterValidator(_device)]
 
 
 class KronosEvent(ForecasterConfig):
@@ -87,7 +97,7 @@ class KronosEvent(ForecasterConfig):
         description="Rotate positions in the layer between the halves of a token. Unless given, as the weights are "
         "meant: published ones are trained with it and generate without, those of `kronos_pretrain` keep it.",
     )
-    device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda or cuda:1.")
+    device: Device = Field("auto", description="auto, cpu, cuda or cuda:1.")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "auto",
         description="Numbers the model computes in; auto is bfloat16 on a GPU and float32 on a CPU. "

@@ -46,7 +46,7 @@ class ModelSizes(Section):
 class Phase(Section):
     """One of the two trainings."""
 
-    steps: int = Field(2000, ge=0, description="Steps of the optimizer; 0 leaves the weights as they are.")
+    steps: int = Field(2000, ge=0, description="Steps of the optimizer; 0 keeps a tokenizer as it is.")
     batch: int = Field(32, ge=1, description="Training windows a step, over all devices.")
     learning_rate: float = Field(2e-3, gt=0, description="Highest learning rate.")
     warmup: int = Field(100, ge=0, description="Steps over which the learning rate rises to it.")

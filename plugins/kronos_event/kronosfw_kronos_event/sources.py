@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import json
+import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
+
+from kronosfw.errors import did_you_mean
 
 from .kronos.errors import WeightsError
 from .kronos.hub import PUBLISHED
 from .options import KronosEvent
 
+log = logging.getLogger(__name__)
+
 NANO = "kronos-nano"
+NAMES = "max_context", "context", "rotary", "least"
 ABOUT = "about.json"
-"""Beside ``model`` and ``tokenizer``: ``max_context``, ``context`` and ``rotary``, as in Source."""
+"""Beside ``model`` and ``tokenizer``: ``max_context``, ``context``, ``rotary`` and ``least``, as in Source."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +31,8 @@ class Source:
     """Positions the model was trained for."""
     context: int | None = None
     """Bars of context it was trained to be given, where that is less."""
+    least: int = 16
+    """Fewest bars of context that it can be given."""
     rotary: bool = False
     """Whether generation rotates positions in the layer between s1 and s2."""
     revision: str | None = None
@@ -38,6 +46,8 @@ def source(options: KronosEvent, checkpoint: Path | None = None) -> Source:
     """
     found = pair(checkpoint) if checkpoint else _base(options)
     if options.max_context is not None:
+        if options.max_context > found.max_context:
+            log.warning("%s was trained for %d positions, fewer than max_context", options.model, found.max_context)
         found = replace(found, max_context=options.max_context)
     if options.rotary_dependency is not None:
         found = replace(found, rotary=options.rotary_dependency)
@@ -45,14 +55,24 @@ def source(options: KronosEvent, checkpoint: Path | None = None) -> Source:
 
 
 def _base(options: KronosEvent) -> Source:
+    folder = Path(options.model)
     if options.model == NANO:
         found = pair(Path(__file__).parent / "nano")
-    elif (Path(options.model) / "model").is_dir():
-        found = pair(Path(options.model))
+    elif (folder / "model").is_dir():
+        found = pair(folder)
+    elif folder.name == "model" and (folder.parent / ABOUT).exists():
+        found = pair(folder.parent)
     elif options.model in PUBLISHED and (belongs := PUBLISHED[options.model].tokenizer):
         found = Source(options.model, belongs, PUBLISHED[options.model].max_context)
     elif options.tokenizer is not None:
         found = Source(options.model, options.tokenizer)
+    elif snapshots := sorted(folder.glob("step-*")):
+        raise WeightsError(f"{folder} holds the snapshots of a training; the newest is {snapshots[-1]}")
+    elif not folder.is_dir() and (folder.is_absolute() or "/" not in options.model):
+        raise WeightsError(
+            f"there is no folder {options.model}, and it is no model that is known"
+            f"{did_you_mean(folder.name, (NANO, *PUBLISHED))}"
+        )
     else:
         raise WeightsError(f"which tokenizer belongs to {options.model} is not known: name it as `tokenizer`")
     return replace(
@@ -70,9 +90,9 @@ def pair(folder: Path) -> Source:
         return Source(folder / "model", folder / "tokenizer")
     try:
         known = json.loads(about.read_text("utf-8"))
-        most, context, rotary = (known.get(name) for name in ("max_context", "context", "rotary"))
-        if not (isinstance(rotary, bool) and all(isinstance(n, int) and n > 0 for n in (most, context))):
+        most, context, rotary, least = (known.get(name) for name in NAMES)
+        if not (isinstance(rotary, bool) and all(isinstance(n, int) and n > 0 for n in (most, context, least))):
             raise ValueError
     except (OSError, ValueError, AttributeError):
-        raise WeightsError(f'{about} does not say "max_context", "context" and "rotary"; write it anew') from None
-    return Source(folder / "model", folder / "tokenizer", most, context, rotary)
+        raise WeightsError(f"{about} does not say what it should ({', '.join(NAMES)}); write it anew") from None
+    return Source(folder / "model", folder / "tokenizer", most, context, least, rotary)

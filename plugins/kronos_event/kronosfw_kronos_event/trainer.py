@@ -76,7 +76,8 @@ class KronosPretrainer:
         tokenizer.save_pretrained(folder / "tokenizer", dtype=dtype)
         model.save_pretrained(folder / "model", dtype=dtype)
         # A window's last bar is only ever a target, and no context was normalised by more than the longest prefix.
-        about = {"max_context": options.window - 1, "context": options.prefix[1], "rotary": True}
+        shortest, longest = options.prefix
+        about = {"max_context": options.window - 1, "context": longest, "least": shortest, "rotary": True}
         write_atomically(folder / ABOUT, lambda file: file.write(f"{json.dumps(about)}\n".encode()))
 
     def _new(self) -> tuple[KronosTokenizer, Kronos]:

@@ -172,9 +172,51 @@ def test_contexts_longer_than_the_model_knows(sliding):
     assert np.isfinite(forecast.quantiles).all()
 
 
-def test_a_horizon_beyond_the_model_is_refused_with_the_limit():
-    with pytest.raises(ValueError, match="with 10 positions the model draws 1 to 9"):
-        tiny(max_context=10).build().forecast(windows(1, horizon=12), LEVELS)
+@pytest.mark.parametrize("horizon", [50, 70])
+def test_a_horizon_that_leaves_too_few_bars_is_refused_with_the_limit(horizon):
+    with pytest.raises(ValueError, match="this model needs 16: ask for 49 steps at most"):
+        tiny().build().forecast(windows(1, horizon=horizon), LEVELS)
+
+
+@pytest.mark.parametrize("sliding", ["exact", "chunked"])
+def test_a_horizon_beyond_the_model_is_refused_with_the_limit(sliding):
+    with pytest.raises(ValueError, match="this model draws 63 at most"):
+        tiny(sliding=sliding).build().forecast(windows(1, horizon=64), LEVELS)
+
+
+def test_nano_refuses_fewer_bars_than_it_was_trained_with():
+    with pytest.raises(ValueError, match="32 bars of context are needed, there are 31"):
+        KronosEvent(threads=1).build().forecast([windows(1)[0].last(31)], LEVELS)
+
+
+def test_the_model_folder_of_a_pair_knows_what_the_pair_says(tmp_path):
+    for part in ("model", "tokenizer"):
+        shutil.copytree(GOLDEN / part, tmp_path / part)
+    about = {"max_context": 64, "context": 50, "rotary": True, "least": 8}
+    (tmp_path / "about.json").write_text(json.dumps(about))
+    found = source(KronosEvent(model=str(tmp_path / "model"), tokenizer=str(tmp_path / "tokenizer")))
+    assert (found.max_context, found.rotary, found.least) == (64, True, 8)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("kronos-nan", "did you mean 'kronos-nano'"),
+        ("./nowhere", "there is no folder /"),
+        ("out", "the newest is .*step-0000020"),
+    ],
+)
+def test_a_model_that_is_not_there_is_said_to_be_missing(tmp_path, name, said):
+    for step in (10, 20):
+        (tmp_path / "out" / f"step-00000{step}").mkdir(parents=True)
+    options = KronosEvent.model_validate({"model": name}, context={"folder": tmp_path})
+    with pytest.raises(WeightsError, match=said):
+        options.build()
+
+
+def test_more_positions_than_trained_for_are_warned_of(caplog):
+    source(KronosEvent(max_context=300))
+    assert "trained for 127 positions" in caplog.text
 
 
 def test_a_shortened_context_is_told_once(caplog):
@@ -189,13 +231,15 @@ def test_a_shortened_context_is_told_once(caplog):
 def test_checkpoints_are_folders_with_both_parts(tmp_path):
     for part in ("model", "tokenizer"):
         shutil.copytree(GOLDEN / part, tmp_path / part)
-    (tmp_path / "about.json").write_text(json.dumps({"max_context": 64, "context": 50, "rotary": False}))
+    (tmp_path / "about.json").write_text(
+        json.dumps({"max_context": 64, "context": 50, "rotary": False, "least": 8})
+    )
     nano = KronosEvent(threads=1, samples=8).build()
     assert nano.with_checkpoint(None) is nano
     served = nano.with_checkpoint(tmp_path)
     assert served.max_context == 50
     given = windows(2)
-    expected = tiny().build().forecast(given, LEVELS)
+    expected = tiny().build().forecast([window.last(50) for window in given], LEVELS)
     for found, other in zip(served.forecast(given, LEVELS), expected, strict=True):
         np.testing.assert_array_equal(found.quantiles, other.quantiles)
     assert served.with_checkpoint(None).max_context == nano.max_context
@@ -203,7 +247,7 @@ def test_checkpoints_are_folders_with_both_parts(tmp_path):
     assert (by_path.max_context, by_path.context, by_path.rotary) == (60, 50, True)
 
 
-@pytest.mark.parametrize("said", ["", "[]", "{}", '{"max_context": 0, "context": 5, "rotary": true}'])
+@pytest.mark.parametrize("said", ["", "[]", "{}", '{"max_context": 0, "context": 5, "rotary": true, "least": 1}'])
 def test_a_folder_that_says_nonsense_about_itself_is_refused(tmp_path, said):
     (tmp_path / "model").mkdir()
     (tmp_path / "about.json").write_text(said)

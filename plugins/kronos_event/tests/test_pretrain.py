@@ -359,3 +359,13 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+def test_a_training_that_diverges_ends_with_the_reason(tmp_path):
+    wild = {**PHASE, "learning_rate": 1e9, "steps": 40, "evaluate_every": 20, "warmup": 0, "clip": 1e9}
+    with pytest.raises(ValueError, match="no longer finite: lower the learning rate"):
+        list(
+            KronosPretrain(**{**TINY, "tokenizer_training": wild})
+            .build()
+            .train(examples(), examples(1), None, tmp_path)
+        )

@@ -275,3 +275,24 @@ def test_dropout_has_no_effect(made: Pair) -> None:
     dropping = pair(replace(MODEL, **rates, token_dropout_p=0.5), tokenizer=replace(TOKENIZER, **rates))
     for found, expected in zip(Sampler(*dropping).sample(RAGGED), Sampler(*made).sample(RAGGED), strict=True):
         np.testing.assert_array_equal(found.candles, expected.candles)
+
+
+@pytest.mark.parametrize(
+    ("candles", "stamps", "said"),
+    [
+        (np.ones((9, 5)), np.ones((10, 5), int), "are wanted"),
+        (np.ones((9, 6)), np.ones((9, 5), int), "are wanted"),
+        (np.ones((0, 6)), np.ones((3, 5), int), "are wanted"),
+        (np.full((9, 6), np.nan), np.ones((10, 5), int), "finite"),
+        (np.ones((9, 6)), np.full((10, 5), 99), "each below 60, 24, 7, 32, 13"),
+    ],
+)
+def test_impossible_series_are_refused(candles, stamps, said):
+    with pytest.raises(ValueError, match=said):
+        Series(candles, stamps, 0)
+
+
+@pytest.mark.parametrize("bad", [{"paths": 0}, {"method": "sobol"}, {"sliding": "drop"}])
+def test_impossible_options_are_refused(bad):
+    with pytest.raises(ValueError, match="cannot be"):
+        Options(**bad)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from .candles import CLOSE, Floats, Scale
 from .draws import Filter, Method, invert, uniforms
 from .engine import Engine
 from .graph import replayed
+from .model import STAMPS
 from .stack import Place
 
 Sliding = Literal["shorten", "exact", "chunked"]
@@ -32,6 +33,17 @@ class Series:
     stamps: NDArray[np.int64]
     """Time stamps of the context and of the bars to come ``[T + H, 5]``."""
     seed: int
+
+    def __post_init__(self) -> None:
+        bars, steps = len(self.candles), len(self.stamps) - len(self.candles)
+        if self.candles.shape != (bars, 6) or self.stamps.shape[1:] != (5,) or not bars or steps < 1:
+            raise ValueError(
+                f"candles [T, 6] and stamps [T + H, 5] are wanted, not {self.candles.shape} and {self.stamps.shape}"
+            )
+        if not np.isfinite(self.candles).all():
+            raise ValueError("candles must be finite")
+        if (self.stamps < 0).any() or (self.stamps >= list(STAMPS.values())).any():
+            raise ValueError(f"stamps are {', '.join(STAMPS)}, each below {', '.join(map(str, STAMPS.values()))}")
 
     @property
     def steps(self) -> int:
@@ -61,6 +73,10 @@ class Options:
     """Bars that ``chunked`` drops at once."""
     memory: int = 2**29
     """Bytes that one batch may take."""
+
+    def __post_init__(self) -> None:
+        if self.paths < 1 or self.method not in get_args(Method) or self.sliding not in get_args(Sliding):
+            raise ValueError(f"paths {self.paths}, method {self.method!r} and sliding {self.sliding!r} cannot be")
 
 
 class Generation:

@@ -77,7 +77,7 @@ def fit(
     draws follows from seed and step alone. When a record has been taken in, the state is kept in ``folder``, so a
     run killed at any moment and started again ends with the same weights; one that had ended yields its last record
     again. ``subject`` says what is trained on what: raises ValueError where the folder holds the state of another
-    training, or where there are fewer windows in a batch than devices.
+    training, where there are fewer windows in a batch than devices, or where a loss is no longer finite.
     """
     from accelerate import Accelerator
 
@@ -123,6 +123,8 @@ def fit(
                 validation=evaluate(model, validation, accelerator, half),
             )
             losses.clear()
+            if not all(map(math.isfinite, [*record.train.values(), *record.validation.values()])):
+                raise ValueError(f"at step {done} the loss is no longer finite: lower the learning rate")
             yield record, accelerator.is_main_process
             if accelerator.is_main_process:
                 state.save(record)
