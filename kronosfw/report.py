@@ -53,7 +53,9 @@ def print_run(report: RunReport, config: Config, console: Console | None = None)
     _print_findings(report, console)
     _print_failures(report, console)
     if report.store:
-        rows, models = len(report.forecasts) * config.horizon, ", ".join(config.model_names)
+        made = {forecast.model for forecast in report.forecasts}
+        models = ", ".join(name for name in config.model_names if name in made)
+        rows = len(report.forecasts) * config.horizon
         console.print(
             f"\n{rows} predictions of {escape(models)} in [bold]{escape(report.store)}[/]\n"
             f"{report.stored} of them new or changed, run {report.run_id}, {report.seconds:.1f} s",
