@@ -46,7 +46,8 @@ def source(options: KronosEvent, checkpoint: Path | None = None) -> Source:
     """
     found = pair(checkpoint) if checkpoint else _base(options)
     if options.max_context is not None:
-        if options.max_context > found.max_context:
+        known = found.context or options.model in PUBLISHED
+        if known and options.max_context > found.max_context:
             log.warning("%s was trained for %d positions, fewer than max_context", options.model, found.max_context)
         found = replace(found, max_context=options.max_context)
     if options.rotary_dependency is not None:
