@@ -33,7 +33,8 @@ class KronosForecaster:
     """Draws paths of candles for all windows at once and takes their quantiles.
 
     Needs finite prices, at least as many as the model was trained with (16 where that is not known), and a last
-    close other than 0. Where every price of the context is positive, no path falls below ``FLOOR`` times the lowest.
+    close other than 0. Where every price of the context is positive, no path falls below ``FLOOR`` times the
+    lowest.
     """
 
     def __init__(self, options: KronosEvent, checkpoint: Path | None = None) -> None:
