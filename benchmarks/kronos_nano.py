@@ -30,6 +30,8 @@ def main() -> None:
     parser.add_argument("--since", default=FIRST, help="first cutoff is the last close before this date")
     parser.add_argument("--context", type=int, nargs="*", default=[None])
     arguments = parser.parse_args()
+    if not (arguments.folder / "bars_1d").is_dir():
+        parser.error(f"there is no folder {arguments.folder / 'bars_1d'}")
     torch.set_num_threads(1)
     series = [Series(arguments.folder, name, arguments.since) for name in SERIES]
     months = np.array([one.months for one in series])

@@ -60,6 +60,8 @@ def main() -> None:
     parser.add_argument("--paths", type=int, default=30)
     parser.add_argument("--reference", type=int, default=10_000)
     arguments = parser.parse_args()
+    if not (arguments.folder / "bars_1d").is_dir():
+        parser.error(f"there is no folder {arguments.folder / 'bars_1d'}")
     torch.set_num_threads(1)
     where = source(KronosEvent(model=arguments.model))
     tokenizer = KronosTokenizer.from_pretrained(where.tokenizer)

@@ -70,9 +70,9 @@ def read_tensors(path: Path, expected: Mapping[str, Tensor]) -> dict[str, Tensor
 def write_checkpoint(folder: Path, values: Mapping[str, Any], tensors: dict[str, Tensor]) -> None:
     """Write both files; each is whole or is not there. Raises OSError."""
     folder.mkdir(parents=True, exist_ok=True)
-    with _aside(folder / WEIGHTS) as path:
+    with aside(folder / WEIGHTS) as path:
         save_file(tensors, path, metadata={"format": "pt"})
-    with _aside(folder / CONFIG) as path:
+    with aside(folder / CONFIG) as path:
         path.write_text(json.dumps(values, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
@@ -127,13 +127,13 @@ def _readable(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _aside(path: Path) -> Iterator[Path]:
+def aside(path: Path) -> Iterator[Path]:
     """Lend a path to write to, whose file then takes the place of ``path``, after it has reached the disk."""
-    aside = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    other = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
-        yield aside
-        with aside.open("rb+") as file:
+        yield other
+        with other.open("rb+") as file:
             os.fsync(file.fileno())
-        aside.replace(path)
+        other.replace(path)
     finally:
-        aside.unlink(missing_ok=True)
+        other.unlink(missing_ok=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import time
 from collections import defaultdict
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from ..kronos.checkpoint import aside
 from .batches import Batch, Windows
 
 MOMENTS = "exp_avg", "exp_avg_sq", "step"
@@ -177,11 +177,8 @@ class State:
         for name, p in self.weights.items():
             tensors |= {f"{moment}.{name}": self.optimizer.state[p][moment] for moment in MOMENTS}
         about = {"training": self.training, "record": asdict(record)}
-        aside = self.path.with_suffix(".part")
-        save_file({k: v.contiguous().cpu() for k, v in tensors.items()}, aside, {"about": json.dumps(about)})
-        with aside.open("rb") as file:
-            os.fsync(file.fileno())
-        aside.replace(self.path)
+        with aside(self.path) as path:
+            save_file({k: v.contiguous().cpu() for k, v in tensors.items()}, path, {"about": json.dumps(about)})
 
     def load(self) -> Record | None:
         """Put the kept state in place and return its record, if there is one."""
