@@ -1,10 +1,11 @@
 # make run   set up and forecast the simulated market
 # make test  set up and run the tests
+# make events  teach kronos-nano about events on the simulated market, and say what it learned (half an hour)
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: run test lint bench docs clean
+.PHONY: run test lint bench events docs clean
 .DEFAULT_GOAL := run
 
 $(READY): requirements.txt constraints.txt pyproject.toml $(wildcard plugins/*/pyproject.toml)
@@ -36,6 +37,11 @@ bench: $(READY)
 	$(BIN)/python benchmarks/kronos_nano.py
 	$(BIN)/python benchmarks/rqmc.py
 	$(BIN)/python benchmarks/cold_start.py
+	$(BIN)/python benchmarks/encoders.py
+	$(BIN)/python benchmarks/training_step.py
+
+events: $(READY)
+	$(BIN)/python benchmarks/events.py simulated
 
 docs: $(READY)
 	$(BIN)/python docs/config_reference.py > docs/config.md

@@ -19,7 +19,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from kronosfw import builtin
-from kronosfw.config import Checks, Config, Instrument, PluginsSection, Section
+from kronosfw.config import Checks, Config, Instrument, PluginsSection, Section, Training
 from kronosfw.interfaces import KINDS, Component, type_name
 from kronosfw.plugins import Plugins
 
@@ -62,6 +62,7 @@ BOUNDS = {
 SECTIONS: tuple[tuple[str, type[Section]], ...] = (
     ("universe: each symbol", Instrument),
     ("checks", Checks),
+    ("training", Training),
     ("plugins", PluginsSection),
 )
 COMPONENTS = {

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from .calendars import Calendar
 from .config import Checks
 from .errors import SymbolError
-from .types import Bars, Moment, Times
+from .types import Bars, Finding, Moment, Times
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,16 +24,6 @@ TRADED = ("volume", "amount")
 _HARMLESS = {"after_cutoff", "mixed_zones", "unsorted", "bad_volume"}
 """Repairs that do not count towards ``max_repaired``: they drop or change no price."""
 _DONE = {"refuse": "refused", "repair": "repaired", "accept": "accepted"}
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """Something a check found, and what was done about it: ``refused``, ``repaired`` or ``accepted``."""
-
-    check: str
-    action: str
-    count: int
-    detail: str
 
 
 @dataclass(slots=True)

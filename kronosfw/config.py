@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -101,6 +102,32 @@ class Checks(Section):
     )
 
 
+class Training(Section):
+    """What a trainer learns from, and when a training stops. Dates are midnight UTC."""
+
+    start: date | None = Field(
+        None, description="Date of the first cutoff to learn from; the first bars of the feed unless given."
+    )
+    validate_from: date = Field(
+        description="Examples complete by then train; those whose cutoff is then or later validate."
+    )
+    until: date | None = Field(
+        None, description="Date by which the last target is complete; the file's `as_of` unless given."
+    )
+    stride: int = Field(5, ge=1, description="Bars from the cutoff of one example to the next.")
+    patience: int | None = Field(
+        5, ge=1, description="Snapshots in a row without a better validation loss that end it; none never does."
+    )
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.start is not None and self.start >= self.validate_from:
+            raise ValueError("`start` must lie before `validate_from`")
+        if self.until is not None and self.until <= self.validate_from:
+            raise ValueError("`until` must lie after `validate_from`")
+        return self
+
+
 class PluginsSection(Section):
     """Which installed plugins to leave out."""
 
@@ -129,6 +156,7 @@ class Config(Section):
     forecasters: tuple[SerializeAsAny[ForecasterConfig], ...] = Field(min_length=1, description="The members.")
     ensembler: SerializeAsAny[EnsemblerConfig] | None = Field(None, description="How members are combined.")
     trainer: SerializeAsAny[TrainerConfig] | None = Field(None, description="What training uses.")
+    training: Training | None = Field(None, description="What `kronosfw train` learns from.")
     checkpoints: SerializeAsAny[CheckpointPolicyConfig] | None = Field(
         None, description="Which trained weights serve; base weights unless given."
     )

@@ -26,8 +26,9 @@ if TYPE_CHECKING:
         Checkpoint,
         Example,
         Fact,
+        Finding,
         Forecast,
-        Moment,
+        Moments,
         Snapshot,
         Span,
         Times,
@@ -55,28 +56,56 @@ class Feed(Protocol):
         """
         ...
 
-    def facts(self, symbols: Sequence[str], span: Span) -> Iterator[Fact]:
-        """Yield the facts scheduled within the span that concern the symbols, in any order."""
+    def facts(self, symbols: Sequence[str], span: Span) -> Iterator[Fact | Finding]:
+        """Yield the facts scheduled within the span that concern the symbols, in any order.
+
+        A Finding among them tells what was odd about the source; the run's report shows it.
+        """
         ...
 
 
 class EventEncoder(Protocol):
     """Turns facts and leaders into covariate channels."""
 
-    names: tuple[str, ...]
-    known_ahead: tuple[bool, ...]
-    """For each channel, whether the future is known at the cutoff. The host masks the others' future rows."""
-    leaders: tuple[str, ...]
-    """Symbols whose bars the encoder wants to see."""
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The channels, in the order of their columns."""
+        ...
+
+    @property
+    def known_ahead(self) -> tuple[bool, ...]:
+        """For each channel, whether the future is known at the cutoff. The host masks the others' future rows."""
+        ...
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """For each channel, the group that it is explained and left out with, such as ``schedule``."""
+        ...
+
+    @property
+    def leaders(self) -> tuple[str, ...]:
+        """Symbols whose bars the encoder wants to see."""
+        ...
+
+    @property
+    def lookback(self) -> int:
+        """Bars of a leader that its rows need from before a window begins."""
+        ...
 
     def encode(
-        self, facts: Sequence[Fact], leaders: Mapping[str, Bars], times: Times, cutoff: Moment
+        self, facts: Sequence[Fact], leaders: Mapping[str, Bars], times: Times, known_at: Moments
     ) -> NDArray[np.float32]:
-        """Return ``[T+H, E]`` for the bars in ``times``, NaN where nothing is known.
+        """Return ``[N, E]`` for the bars in ``times``, NaN where nothing is known.
 
-        The row of a bar may use what was known when that bar was complete, and nothing known after the cutoff.
-        It does not depend on where the window begins.
-        The host passes facts sorted by ``known_at`` and leaders' bars, both already cut at the cutoff.
+        ``times`` are consecutive bars of the symbol's trading calendar. The first and the last one are there so
+        that every other has its neighbours; the host drops what is returned for them. What falls between two bars,
+        such as an event at a weekend, belongs to the later one: it bears on the first bar complete after it.
+
+        ``known_at [N]`` says as of when each row is to be encoded: nothing known later may enter it. It never
+        decreases and is never later than the bar's own completion. For a forecast it is that of the bars of the
+        context, and the cutoff for those to come; a training asks for all bars as of one of the bars before each.
+        A row does not depend on where the window begins or ends.
+        The host passes facts sorted by ``known_at`` and leaders' bars, both cut at the last moment asked for.
         """
         ...
 
@@ -105,7 +134,12 @@ class Trainer(Protocol):
     def train(
         self, train: Sequence[Example], validation: Sequence[Example], start: Path | None, out: Path
     ) -> Iterator[Snapshot]:
-        """Train from the weights in ``start`` (None for the base), writing each snapshot below ``out``."""
+        """Train from the weights in ``start`` (None for the base), writing each snapshot below ``out``.
+
+        Started again with the same data and the same ``out`` after it was killed, it goes on and ends with the
+        same weights. A snapshot without a path may be yielded at any time, so that the host can show progress.
+        What it writes below ``out/logs`` is kept with the version that comes of it.
+        """
         ...
 
 
@@ -215,6 +249,16 @@ class ForecasterConfig(Component):
 
 class TrainerConfig(Component):
     """Options of a trainer."""
+
+    forecaster: ClassVar[str] = ""
+    """Type name of the forecaster whose weights it makes."""
+
+    context: int | None = Field(
+        None, ge=2, description="Bars of context in each example; the file's `context` unless given."
+    )
+    horizon: int | None = Field(
+        None, ge=1, description="Bars to learn from after each cutoff; the file's `horizon` unless given."
+    )
 
     def build(self) -> Trainer:
         raise NotImplementedError

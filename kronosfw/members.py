@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -101,39 +102,60 @@ def _select(policy: CheckpointPolicy, asset_class: str, mine: Sequence[Checkpoin
 def run_member(
     member: Member, windows: Sequence[Window], levels: Sequence[float], batch: int, progress: Progress
 ) -> tuple[list[Forecast], list[Failure]]:
-    """Forecast the windows in batches, grouped by checkpoint; windows that fail are set apart."""
+    """Forecast the windows; those that fail are set apart."""
+
+    def call(forecaster: Forecaster, part: Sequence[Window]) -> list[Forecast]:
+        return [replace(f, model=member.name) for f in forecast_all(forecaster, part, levels)]
+
+    def done(count: int) -> None:
+        progress(member.name, count, len(windows))
+
+    return in_batches(member, windows, batch, call, "model", done)
+
+
+def in_batches(
+    member: Member,
+    windows: Sequence[Window],
+    batch: int,
+    call: Callable[[Forecaster, Sequence[Window]], Sequence[Forecast]],
+    stage: str,
+    done: Callable[[int], None],
+) -> tuple[list[Forecast], list[Failure]]:
+    """Call with the member's forecaster and its windows, batch by batch, grouped by the weights that serve them.
+
+    Windows are cut to the member's context. Those that fail are set apart, at ``stage``; ``done`` is told after
+    each batch how many windows have had their turn.
+    """
     forecasts: list[Forecast] = []
     failures: list[Failure] = []
     groups: dict[str, list[Window]] = {}
     for window in windows:
         groups.setdefault(member.version(window.asset_class), []).append(window)
-    done = 0
+    count = 0
     for group in groups.values():
         try:
-            forecaster = _with_weights(member, group[0].asset_class)
+            work = partial(call, _with_weights(member, group[0].asset_class))
         except NEVER_ISOLATED:
             raise
         except (Exception, SystemExit) as error:
-            failures += [Failure(w.symbol, "model", reason(error), member.name) for w in group]
+            failures += [Failure(w.symbol, stage, reason(error), member.name) for w in group]
             continue
         for start in range(0, len(group), batch):
             chunk = [w.last(member.context) for w in group[start : start + batch]]
-
-            def call(part: Sequence[Window], forecaster: Forecaster = forecaster) -> list[Forecast]:
-                found = forecaster.forecast(part, levels)
-                if len(found) != len(part):
-                    raise ValueError(f"returned {len(found)} forecasts for {len(part)} windows")
-                return [
-                    replace(check_forecast(f, w, levels), model=member.name)
-                    for f, w in zip(found, part, strict=True)
-                ]
-
-            results, errors = isolate(chunk, call)
+            results, errors = isolate(chunk, work)
             forecasts += [results[i] for i in sorted(results)]
-            failures += [Failure(chunk[i].symbol, "model", reason(errors[i]), member.name) for i in sorted(errors)]
-            done += len(chunk)
-            progress(member.name, done, len(windows))
+            failures += [Failure(chunk[i].symbol, stage, reason(errors[i]), member.name) for i in sorted(errors)]
+            count += len(chunk)
+            done(count)
     return forecasts, failures
+
+
+def forecast_all(forecaster: Forecaster, windows: Sequence[Window], levels: Sequence[float]) -> list[Forecast]:
+    """Return the forecaster's forecast for each window; raises ValueError where they are none of these windows."""
+    found = forecaster.forecast(windows, levels)
+    if len(found) != len(windows):
+        raise ValueError(f"returned {len(found)} forecasts for {len(windows)} windows")
+    return [check_forecast(f, w, levels) for f, w in zip(found, windows, strict=True)]
 
 
 def _with_weights(member: Member, asset_class: str) -> Forecaster:

@@ -15,11 +15,12 @@ import numpy as np
 
 from .checks import DataReport
 from .config import Config
+from .encoding import build_encoders, leaders_of, lookback_of
 from .ensemble import Ensemble, build_ensemble
 from .errors import DONE, PARTIAL, ConfigError, DataError, StoreError
+from .explain import explain_members
 from .freq import is_daily, minutes
-from .interfaces import EncoderConfig, EventEncoder
-from .isolation import isolate, reason, required
+from .isolation import isolate, reason
 from .manifest import manifest, run_id
 from .members import Member, build_members, longest_context, run_member
 from .plugins import Plugins
@@ -43,6 +44,7 @@ class Run:
     symbols: tuple[str, ...]
     as_of: datetime | str
     started_at: datetime
+    explain: bool = False
 
 
 @dataclass(frozen=True)
@@ -105,15 +107,18 @@ def run(
     *,
     as_of: datetime | str | None = None,
     symbols: Sequence[str] | None = None,
+    explain: bool = False,
     progress: Progress = silent,
 ) -> RunReport:
-    """Forecast the symbols as of a cutoff and store the results.
+    """Forecast the symbols as of a cutoff and store the results, with ``explain`` what moved them as well.
 
     Raises ConfigError for a user's mistake, DataError where fewer than ``min_symbols`` of the symbols could be
     forecast (nothing is written then), StoreError where the store cannot be used and Interrupted if
     ``progress`` does. Running again with the same inputs changes nothing.
     """
-    subject = Run(config, _chosen(config, symbols), as_of or config.as_of, datetime.now(UTC))
+    if explain and not config.encoders:
+        raise ConfigError("there is nothing to explain without events: list `encoders:`, or leave out --explain")
+    subject = Run(config, _chosen(config, symbols), as_of or config.as_of, datetime.now(UTC), explain)
     plugins.notify("before_run", run=subject)
     try:
         report = _run(subject, plugins, progress)
@@ -174,6 +179,10 @@ def _forecast(subject: Run, plugins: Plugins, store: Store | None, progress: Pro
         learned, found, failed = ensemble.combine(windows, forecasts, config.quantiles, past)
         forecasts += found
         failures += failed
+    if subject.explain:
+        # Last, so that nothing else can depend on it.
+        forecasts, failed = explain_members(members, windows, forecasts, config.batch, progress)
+        failures += failed
 
     versions = _versions(members, ensemble, config)
     content = manifest(config, plugins, market.cutoff, list(windows.values()), versions, learned)
@@ -207,36 +216,25 @@ def _past(store: Store | None, market: Market, config: Config, models: Sequence[
     return store.past(as_datetime(market.cutoff), timeframe=config.freq, models=models)
 
 
-def _encoder(options: EncoderConfig) -> EventEncoder:
-    encoder = options.build()
-    lacking = [name for name in ("names", "known_ahead", "leaders") if not hasattr(encoder, name)]
-    if lacking:
-        raise TypeError(f"{type(encoder).__name__} has no {', '.join(lacking)}")
-    return encoder
-
-
 def _cut(
     subject: Run, members: Sequence[Member], progress: Progress
 ) -> tuple[Market, dict[str, Window], list[Failure]]:
     """Read the market and cut each symbol's window; symbols that fail are set apart."""
     config = subject.config
-    encoders = [required(partial(_encoder, options), f"encoder {options.type}") for options in config.encoders]
-    leaders = sorted({name for encoder in encoders for name in encoder.leaders})
-    absent = [name for name in leaders if name not in config.universe]
-    if absent:
-        raise ConfigError(
-            f"the encoders need {', '.join(absent)}: add it to the universe, "
-            "with `forecast: false` where it is only read"
-        )
+    encoders = build_encoders(config)
+    leaders = leaders_of(encoders)
     longest = longest_context(members, config)
     symbols = list(dict.fromkeys([*subject.symbols, *leaders]))
     needed = max(longest, config.checks.min_history)
-    market = read(config, symbols, subject.as_of, progress, last=needed)
+    # In the time of so many bars of one market another may have this many times as many.
+    most = 2 if is_daily(config.freq) else 6
+    further = dict.fromkeys(leaders, most * needed + lookback_of(encoders))
+    market = read(config, symbols, subject.as_of, progress, last=needed, further=further)
     market.require_history()
     market.require_any()
     # The facts reach back as far for every symbol, whichever others are read beside it.
-    reach = np.timedelta64(needed * minutes(config.freq) * (2 if is_daily(config.freq) else 6), "m")
-    facts = read_facts(config, symbols, market.cutoff - reach, market.cutoff) if encoders else []
+    reach = np.timedelta64(needed * minutes(config.freq) * most, "m")
+    facts = read_facts(config, symbols, market.cutoff - reach, market.cutoff, market.calendar) if encoders else []
     cutter = Cutter(
         freq=config.freq,
         context=longest,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import numpy as np
@@ -13,9 +13,10 @@ from .calendars import calendar
 from .checks import DataReport, Inspection
 from .config import Config
 from .errors import ConfigError, DataError, SymbolError
+from .factchecks import check_facts
 from .interfaces import Feed
 from .isolation import NEVER_ISOLATED, isolate, reason, required
-from .types import Bars, Fact, Moment, Span, moment
+from .types import Bars, Fact, Finding, Moment, Span, moment
 
 Progress = Callable[[str, int, int], None]
 """Told (stage, done, total) between pieces of work; may raise Interrupted to stop there."""
@@ -27,12 +28,12 @@ _BEHIND = np.timedelta64(3 * 365, "D")
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Something that could not be forecast, and why."""
+    """Something that could not be forecast or explained, and why."""
 
     symbol: str
     """Empty where it concerns them all."""
     stage: str
-    """``data``, ``window``, ``model`` or ``ensemble``."""
+    """``data``, ``window``, ``model``, ``ensemble`` or ``explain``."""
     reason: str
     model: str = ""
     """The model that failed; empty where the symbol as a whole did."""
@@ -52,6 +53,8 @@ class Market:
     bars: dict[str, Bars]
     inspections: dict[str, Inspection]
     failures: list[Failure]
+    calendar: DataReport = field(default_factory=lambda: DataReport("calendar"))
+    """What is known about the facts."""
 
     def require_history(self) -> None:
         """Set apart the symbols whose bars are too few or end too early to forecast from."""
@@ -69,8 +72,9 @@ class Market:
 
     @property
     def reports(self) -> dict[str, DataReport]:
-        """What is known about each symbol's data."""
-        return {symbol: inspection.report for symbol, inspection in self.inspections.items()}
+        """What is known about each symbol's data, and about the calendar where there is something to tell."""
+        calendar = {"calendar": self.calendar} if self.calendar.findings else {}
+        return {**calendar, **{symbol: inspection.report for symbol, inspection in self.inspections.items()}}
 
 
 def present() -> Moment:
@@ -100,53 +104,62 @@ def read(
     *,
     last: int | None = None,
     start: Moment | None = None,
+    further: Mapping[str, int] | None = None,
 ) -> Market:
     """Read and check the symbols' bars up to a cutoff, the last so many or from a start.
 
+    ``further`` says of which symbols how many are read instead of ``last``.
     ``as_of`` is the cutoff, ``now``, or ``latest`` for the latest moment at which one of the symbols' bars
     became complete. A symbol that fails is set apart in the result. Raises ConfigError where the feed as a
     whole cannot be used and DataError where no symbol passes.
     """
     until = not_later_than_now(as_of)
     feed = required(config.feed.build, f"feed {config.feed.type}")
+    counts = {symbol: (further or {}).get(symbol, last) for symbol in symbols}
     # Rows that the checks drop must not shorten the context.
-    span = Span(end=until, start=start, last=last and last + last // 10 + 10)
-    market = _inspect(feed, config, symbols, span, progress)
+    spans = {symbol: Span(until, start, n and n + n // 10 + 10) for symbol, n in counts.items()}
+    market = _inspect(feed, config, spans, until, progress)
     market.require_any()
     if as_of == "latest":
         market.cutoff = max(bars.times.available_at[-1] for bars in market.bars.values())
     return market
 
 
-def read_facts(config: Config, symbols: Sequence[str], start: Moment, cutoff: Moment) -> list[Fact]:
+def read_facts(
+    config: Config, symbols: Sequence[str], start: Moment, cutoff: Moment, report: DataReport | None = None
+) -> list[Fact]:
     """Read the facts about the symbols, scheduled from some time before ``start`` to some time after the cutoff.
 
-    Raises DataError where they cannot be read.
+    They are checked where there is a report to write findings to. Raises DataError where they cannot be read.
     """
     options = config.facts or config.feed
     feed = required(options.build, f"feed {options.type}")
     try:
-        facts = list(feed.facts(tuple(symbols), Span(cutoff + _AHEAD, start - _BEHIND)))
-        strange = [fact for fact in facts if not isinstance(fact, Fact)]
+        told = list(feed.facts(tuple(symbols), Span(cutoff + _AHEAD, start - _BEHIND)))
+        strange = [item for item in told if not isinstance(item, (Fact, Finding))]
         if strange:
             raise TypeError(f"the feed gave a {type(strange[0]).__name__} where a Fact was expected")
     except NEVER_ISOLATED:
         raise
     except (Exception, SystemExit) as error:
         raise DataError(f"facts: {reason(error)}") from error
+    facts = [item for item in told if isinstance(item, Fact)]
+    if report is not None:
+        report.rows = len(facts)
+        report.findings += [item for item in told if isinstance(item, Finding)]
+        report.findings += check_facts(facts)
     return facts
 
 
-def _inspect(feed: Feed, config: Config, symbols: Sequence[str], span: Span, progress: Progress) -> Market:
-    """Read the symbols in chunks and check each; those that fail are set apart."""
-    market = Market(span.end, {}, {}, [])
+def _inspect(feed: Feed, config: Config, spans: Mapping[str, Span], until: Moment, progress: Progress) -> Market:
+    """Read the symbols' spans in chunks and check each symbol; those that fail are set apart."""
+    market = Market(until, {}, {}, [])
 
     def frames(chunk: Sequence[str]) -> list[pd.DataFrame | SymbolError | None]:
-        found = dict(feed.bars(chunk, config.freq, span))
+        found = dict(feed.bars(chunk, config.freq, spans[chunk[0]]))
         return [found.get(symbol) for symbol in chunk]
 
-    for start in range(0, len(symbols), _CHUNK):
-        chunk = symbols[start : start + _CHUNK]
+    for chunk in _chunks(spans):
         results, errors = isolate(chunk, frames)
         for position, symbol in enumerate(chunk):
             inspection = Inspection(symbol, calendar(config.universe[symbol].market), config.freq, config.checks)
@@ -154,10 +167,18 @@ def _inspect(feed: Feed, config: Config, symbols: Sequence[str], span: Span, pro
             try:
                 if position in errors:
                     raise errors[position]
-                market.bars[symbol] = inspection.bars(results[position], span.end)
+                market.bars[symbol] = inspection.bars(results[position], until)
             except NEVER_ISOLATED:
                 raise
             except (Exception, SystemExit) as error:
                 market.failures.append(Failure(symbol, "data", reason(error)))
-        progress("reading", min(start + _CHUNK, len(symbols)), len(symbols))
+        progress("reading", len(market.inspections), len(spans))
     return market
+
+
+def _chunks(spans: Mapping[str, Span]) -> Iterator[list[str]]:
+    """Yield the symbols, some at a time, those of one span together."""
+    for span in dict.fromkeys(spans.values()):
+        symbols = [symbol for symbol, its in spans.items() if its == span]
+        for start in range(0, len(symbols), _CHUNK):
+            yield symbols[start : start + _CHUNK]

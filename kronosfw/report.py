@@ -14,12 +14,15 @@ from rich.table import Table
 from rich.text import Text
 
 from .freq import is_daily
+from .moved import print_moved
 from .rows import ENVELOPE, as_datetime
 from .types import Floats, Forecast, Window
 
 if TYPE_CHECKING:
+    from .checks import DataReport
     from .config import Config
     from .pipeline import RunReport
+    from .reading import Failure
     from .scoring import ScoreReport
 
 _SYMBOL, _BAR, _LEAST_BAR = 20, 41, 13
@@ -27,7 +30,7 @@ _SYMBOL, _BAR, _LEAST_BAR = 20, 41, 13
 _MOST = 30
 
 
-class _Console(Console):
+class Terminal(Console):
     """Shows symbols as they are, and leaves it to the command line to end well when the reader has left."""
 
     def __init__(self) -> None:
@@ -37,21 +40,27 @@ class _Console(Console):
         raise BrokenPipeError
 
 
+def plain_table() -> Table:
+    """Return a table without frame or edges."""
+    return Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 0, 0, 1))
+
+
 def print_run(report: RunReport, config: Config, console: Console | None = None) -> None:
     """Print the forecasts as a table, then what was found in the data, what failed and where the results are."""
-    console = console or _Console()
+    console = console or Terminal()
     shown = list({f.symbol: f for f in report.forecasts}.values())  # the ensemble's where there is one
     console.print(
         f"[bold]{len(report.served)}[/] of {len(report.symbols)} symbols, {config.horizon} bars of {config.freq} "
-        f"ahead, as of [bold]{_minute(report.cutoff)} UTC[/], model [bold]{escape(config.model_names[-1])}[/]\n",
+        f"ahead, as of [bold]{minute(report.cutoff)} UTC[/], model [bold]{escape(config.model_names[-1])}[/]\n",
         highlight=False,
     )
     if shown:
         console.print(_envelopes(shown[:_MOST], report.windows, config.model_names[-1], console.width))
     if len(shown) > _MOST:
         console.print(f"… and {len(shown) - _MOST} more symbols in the store")
-    _print_findings(report, console)
-    _print_failures(report, console)
+    print_moved(report.forecasts, report.windows, _MOST, console)
+    print_findings(report.data, console)
+    print_failures(report.failures, console)
     if report.store:
         made = {forecast.model for forecast in report.forecasts}
         models = ", ".join(name for name in config.model_names if name in made)
@@ -81,10 +90,10 @@ def run_as_json(report: RunReport) -> dict[str, Any]:
 
 def print_scores(report: ScoreReport, console: Console | None = None) -> None:
     """Print scores by model, and what could not be scored."""
-    console = console or _Console()
+    console = console or Terminal()
     if report.models:
         console.print(f"[bold]{report.scored}[/] predictions scored\n", highlight=False)
-        table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 0, 0, 1))
+        table = plain_table()
         for name in ("model", "n", "coverage of 80 %", "pinball", "CRPS", "direction"):
             table.add_column(name, justify="left" if name == "model" else "right")
         for m in report.models:
@@ -96,7 +105,7 @@ def print_scores(report: ScoreReport, console: Console | None = None) -> None:
         console.print("Nothing to score: no stored prediction's target bar is complete and unscored.")
     if report.waiting:
         console.print(f"{report.waiting} predictions wait: the feed has no bar for their target yet")
-    _print_failures(report, console)
+    print_failures(report.failures, console)
 
 
 def scores_as_json(report: ScoreReport) -> dict[str, Any]:
@@ -117,7 +126,7 @@ def _envelopes(forecasts: Sequence[Forecast], windows: Mapping[str, Window], usu
     last = {f.symbol: float(windows[f.symbol].bars.close[-1]) for f in forecasts}
     ends = {f.symbol: f.at(ENVELOPE)[-1] for f in forecasts}
     scale = max(float(np.abs(ends[s] / last[s] - 1).max()) for s in ends) or 1.0
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 0, 0, 1))
+    table = plain_table()
     names = ("symbol", "close", "target", "p10", "p50", "p90", "width")
     rows = [_figures(f, windows[f.symbol], usual) for f in forecasts]
     widths = [max(len(row[i]) for row in (names, *rows)) for i in range(len(names))]
@@ -157,25 +166,26 @@ def _bar(ends: Floats, size: int) -> Text:
     return Text("".join(cells), style="cyan")
 
 
-def _print_findings(report: RunReport, console: Console) -> None:
-    findings = [(r.symbol, f) for r in report.data.values() for f in r.findings if f.action != "refused"]
+def print_findings(data: Mapping[str, DataReport], console: Console) -> None:
+    """Print what the checks found in the data of symbols that passed them."""
+    findings = [(r.symbol, f) for r in data.values() for f in r.findings if f.action != "refused"]
     if not findings:
         return
     console.print("\n[bold]Data[/]")
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 0, 0, 1))
+    table = plain_table()
     for name in ("symbol", "check", "rows", "done", "detail"):
         table.add_column(name, justify="right" if name == "rows" else "left")
     for symbol, f in findings[:_MOST]:
         table.add_row(escape(symbol), f.check.replace("_", " "), str(f.count), f.action, escape(f.detail))
     console.print(table)
     if len(findings) > _MOST:
-        console.print(f"… and {len(findings) - _MOST} more, all in the table `runs`")
+        console.print(f"… and {len(findings) - _MOST} more; `--json` lists all")
 
 
-def _print_failures(report: RunReport | ScoreReport, console: Console) -> None:
+def print_failures(failures: Sequence[Failure], console: Console) -> None:
     """Print each failure once, with the symbols it struck."""
     struck: dict[tuple[str, str], list[str]] = {}
-    for failure in report.failures:
+    for failure in failures:
         struck.setdefault((failure.model, failure.reason), []).append(failure.symbol)
     for (model, reason), symbols in list(struck.items())[:_MOST]:
         names = ", ".join(s for s in symbols[:8] if s) + (
@@ -189,7 +199,7 @@ def _print_failures(report: RunReport | ScoreReport, console: Console) -> None:
 
 
 def _forecast_as_json(forecast: Forecast, window: Window) -> dict[str, Any]:
-    times = zip(forecast.time, window.future.session[-len(forecast.time) :], strict=True)
+    times = zip(forecast.time, window.future.session[-len(forecast.time) :], forecast.steps, strict=True)
     return {
         "symbol": forecast.symbol,
         "model": forecast.model,
@@ -203,17 +213,18 @@ def _forecast_as_json(forecast: Forecast, window: Window) -> dict[str, Any]:
                     column: dict(zip(map(repr, forecast.levels), row.tolist(), strict=True))
                     for column, row in zip(forecast.columns, forecast.quantiles[step], strict=True)
                 },
+                **{name: own[name] for name in ("moved", "without") if name in own},
             }
-            for step, (time, session) in enumerate(times)
+            for step, (time, session, own) in enumerate(times)
         ],
     }
 
 
 def _target(window: Window) -> str:
-    return str(window.future.session[-1]) if is_daily(window.freq) else _minute(window.future.time[-1])[5:]
+    return str(window.future.session[-1]) if is_daily(window.freq) else minute(window.future.time[-1])[5:]
 
 
-def _minute(when: Any) -> str:
+def minute(when: Any) -> str:
     return str(when.astype("datetime64[m]")).replace("T", " ")
 
 

@@ -17,6 +17,7 @@ def prediction_rows(forecast: Forecast, window: Window, version: str) -> Iterato
     """Yield one row for each step of the forecast."""
     envelope = forecast.at(ENVELOPE).tolist()
     others = _others(forecast)
+    contexts = deepcopy(forecast.contexts())
     common = {
         "symbol": forecast.symbol,
         "timeframe": window.freq,
@@ -24,7 +25,6 @@ def prediction_rows(forecast: Forecast, window: Window, version: str) -> Iterato
         "model_name": forecast.model,
         "model_version": version,
         "last_close": float(window.bars.close[-1]),
-        "event_context": deepcopy(forecast.event_context) or None,
         "seed": window.seed,
         "asset_class": window.asset_class,
     }
@@ -42,6 +42,7 @@ def prediction_rows(forecast: Forecast, window: Window, version: str) -> Iterato
             "p50": p50,
             "p90": p90,
             "quantiles": others[step] if others else None,
+            "event_context": contexts[step] or None,
         }
 
 

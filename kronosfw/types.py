@@ -8,7 +8,7 @@ horizon, C columns, Q quantile levels, S samples, E covariate channels.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -145,6 +145,16 @@ class Fact:
     """Identity of the event across its facts; empty where a fact stands alone."""
 
 
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something a check found, and what was done about it: ``refused``, ``repaired`` or ``accepted``."""
+
+    check: str
+    action: str
+    count: int
+    detail: str
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Covariates:
     """Event channels over context and horizon."""
@@ -156,16 +166,26 @@ class Covariates:
     names: tuple[str, ...]
     known_ahead: tuple[bool, ...]
     """For each channel, whether its future rows may hold values (a schedule) or are masked."""
+    groups: tuple[str, ...]
+    """For each channel, the group of channels that it is explained and left out with."""
 
     def __post_init__(self) -> None:
         shape = (None, len(self.names))
         values = _frozen(self.values, np.float32, shape, "covariates")
         mask = _frozen(self.mask, np.bool_, values.shape, "covariate mask")
-        if len(self.known_ahead) != len(self.names):
-            raise ValueError("covariates: known_ahead must have one entry for each name")
+        if not len(self.known_ahead) == len(self.groups) == len(self.names):
+            raise ValueError("covariates: known_ahead and groups must have one entry for each name")
         if not np.isfinite(values).all():
             raise ValueError("covariates: values must be finite; mask what is not known")
         _put(self, values=values, mask=mask)
+
+    def __getitem__(self, rows: slice) -> Covariates:
+        return replace(self, values=self.values[rows], mask=self.mask[rows])
+
+    def without(self, groups: Collection[str]) -> Covariates:
+        """Return the covariates with nothing known of some groups of channels."""
+        lost = np.array([group in groups for group in self.groups], dtype=np.bool_)
+        return replace(self, values=np.where(lost, np.float32(0), self.values), mask=self.mask | lost)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -187,7 +207,10 @@ class Forecast:
     model: str = ""
     """Name of the model as the configuration calls it; the host fills it in."""
     event_context: Mapping[str, Any] = field(default_factory=dict)
-    """What stands behind the forecast (weights, contributions, events), as JSON can hold it."""
+    """What stands behind the forecast (weights, contributions, events), as JSON can hold it.
+
+    ``steps``, where there is one, is a list of H mappings: what concerns one step alone.
+    """
 
     def __post_init__(self) -> None:
         time = _frozen(self.time, "datetime64[us]", (None,), "forecast time")
@@ -199,6 +222,9 @@ class Forecast:
         if not all(0 < q < 1 for q in self.levels) or list(self.levels) != sorted(set(self.levels)):
             raise ValueError("quantile levels must increase and lie strictly between 0 and 1")
         _put(self, event_context=_plain(self.event_context))
+        own = self.steps
+        if not isinstance(own, list) or len(own) != len(time) or not all(isinstance(step, dict) for step in own):
+            raise ValueError("the steps of an event_context must be a list with a mapping for each step")
         if self.samples is not None:
             paths = (None, len(time), len(self.columns))
             _put(self, samples=_frozen(self.samples, np.float64, paths, f"samples of {self.symbol}"))
@@ -212,13 +238,28 @@ class Forecast:
         """Return the forecast with these of its levels alone, and its last steps where a number is given."""
         rows = [self.levels.index(level) for level in levels]
         start = 0 if steps is None else len(self.time) - steps
+        context = dict(self.event_context)
+        if "steps" in context:
+            context["steps"] = context["steps"][start:]
         return replace(
             self,
             time=self.time[start:],
             levels=tuple(levels),
             quantiles=self.quantiles[start:, :, rows],
             samples=None if self.samples is None else self.samples[:, start:],
+            event_context=context,
         )
+
+    @property
+    def steps(self) -> list[dict[str, Any]]:
+        """What stands behind each of the H steps alone: ``steps`` of the ``event_context``."""
+        own: list[dict[str, Any]] = self.event_context.get("steps", [{}] * len(self.time))
+        return own
+
+    def contexts(self) -> list[dict[str, Any]]:
+        """Return what stands behind each of the H steps: what all share, and over it what is the step's own."""
+        shared = {name: value for name, value in self.event_context.items() if name != "steps"}
+        return [shared | own for own in self.steps]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -257,9 +298,7 @@ class Window:
         drop = max(len(self.bars) - n, 0)
         if not drop:
             return self
-        c = self.covariates
-        shorter = c and Covariates(c.values[drop:], c.mask[drop:], c.names, c.known_ahead)
-        return replace(self, bars=self.bars[drop:], covariates=shorter)
+        return replace(self, bars=self.bars[drop:], covariates=self.covariates and self.covariates[drop:])
 
     def forecast(
         self,
@@ -300,9 +339,12 @@ class Snapshot:
     """A trainer's state after some steps: what a checkpoint can be made of."""
 
     step: int
-    path: Path
-    """Folder with the weights and everything needed to load them."""
+    path: Path | None
+    """Folder with the weights and everything needed to load them; None for a mere sign of life."""
     metrics: Mapping[str, float] = field(default_factory=dict)
+    """``loss`` is that of the validation: the snapshot with the lowest is kept."""
+    total: int | None = None
+    """Steps that the training takes in all, where that is known."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,18 +7,22 @@ leaders as they were known at the cutoff. Nothing later can enter, because nothi
 from __future__ import annotations
 
 import hashlib
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .calendars import calendar
+from .calendars import Calendar, calendar
 from .interfaces import EventEncoder
 from .types import Bars, Covariates, Fact, Moment, Moments, Times, Window
 
 _MOST_MISSING = 1_000
 """Bars just before the cutoff that a model is made to forecast over, where the checks accept them missing."""
+_LONGEST_BREAK = np.timedelta64(20, "D")
+"""Within that time from any bar a market has another one."""
 
 
 def complete(bars: Bars, cutoff: Moment) -> Bars:
@@ -28,8 +32,32 @@ def complete(bars: Bars, cutoff: Moment) -> Bars:
 
 def known(facts: Sequence[Fact], symbol: str, cutoff: Moment) -> list[Fact]:
     """Return the facts about the symbol that were known by the cutoff, in the order they became known."""
-    mine = [f for f in facts if f.known_at <= cutoff and (not f.symbols or symbol in f.symbols)]
-    return sorted(mine, key=lambda f: (f.known_at, f.scheduled_at, f.kind, f.event))
+    return Ledger(facts).known(symbol, cutoff)
+
+
+class Ledger:
+    """Facts in the order they became known, to be asked for by symbol and cutoff.
+
+    The order is the same whatever order the feed gave them in.
+    """
+
+    def __init__(self, facts: Sequence[Fact]) -> None:
+        self._facts = sorted(
+            facts, key=lambda f: (f.known_at, f.scheduled_at, f.kind, f.event, sorted(f.values.items()))
+        )
+        self._known_at = [f.known_at for f in self._facts]
+        self._of_all = np.array([not f.symbols for f in self._facts], dtype=np.bool_)
+        self._of_one: dict[str, list[int]] = {}
+        for place, fact in enumerate(self._facts):
+            for symbol in set(fact.symbols):
+                self._of_one.setdefault(symbol, []).append(place)
+
+    def known(self, symbol: str, cutoff: Moment) -> list[Fact]:
+        """Return the facts about the symbol that were known by the cutoff, in the order they became known."""
+        mine = self._of_all.copy()
+        mine[self._of_one.get(symbol, [])] = True
+        by_then = mine[: bisect_right(self._known_at, cutoff)]
+        return [self._facts[place] for place in np.flatnonzero(by_then).tolist()]
 
 
 def last_before(available_at: Moments, moments: Moments) -> NDArray[np.int64]:
@@ -84,28 +112,76 @@ class Cutter:
             freq=self.freq,
             asset_class=asset_class,
             seed=seed_for(self.seed, bars.symbol, cutoff),
-            covariates=self._covariates(bars.symbol, past.times.then(future), len(past), cutoff),
+            covariates=self._covariates(bars.symbol, past.times.then(future), len(past), cutoff, trading),
         )
 
-    def _covariates(self, symbol: str, times: Times, context: int, cutoff: Moment) -> Covariates | None:
+    @cached_property
+    def ledger(self) -> Ledger:
+        """The facts, sorted once for all windows."""
+        return Ledger(self.facts)
+
+    def _covariates(
+        self, symbol: str, times: Times, context: int, cutoff: Moment, trading: Calendar
+    ) -> Covariates | None:
         """Encode what was known at the cutoff; channels not known ahead are masked after the context."""
         if not self.encoders:
             return None
-        facts = known(self.facts, symbol, cutoff)
+        facts = self.ledger.known(symbol, cutoff)
         leaders = {name: complete(bars, cutoff) for name, bars in self.leaders.items()}
-        names = tuple(name for encoder in self.encoders for name in encoder.names)
-        ahead = tuple(bool(flag) for encoder in self.encoders for flag in encoder.known_ahead)
-        parts = []
-        for encoder in self.encoders:
-            wanted = {name: leaders[name] for name in encoder.leaders if name in leaders}
-            part = np.asarray(encoder.encode(facts, wanted, times, cutoff), dtype=np.float32)
-            if part.shape != (len(times), len(encoder.names)):
-                raise ValueError(
-                    f"{type(encoder).__name__} encoded {part.shape} where "
-                    f"({len(times)}, {len(encoder.names)}) was expected"
-                )
-            parts.append(part)
-        values = np.concatenate(parts, axis=1)
-        mask = np.isnan(values)
-        mask[context:, ~np.array(ahead, dtype=np.bool_)] = True
-        return Covariates(np.where(mask, np.float32(0), values), mask, names, ahead)
+        bars, rows = framed(times, trading, self.freq)
+        values = encoded(self.encoders, facts, leaders, bars, np.minimum(bars.available_at, cutoff))
+        return covariates(self.encoders, values[rows], context)
+
+
+def framed(times: Times, trading: Calendar, freq: str) -> tuple[Times, NDArray[np.int64]]:
+    """Return the calendar's bars from the one before these to the one after, and where these stand among them.
+
+    Encoders see these: what a row holds cannot depend on which bars a feed lacks, and every bar has the two beside
+    it. Raises ValueError where one of ``times`` is no bar of the calendar.
+    """
+    bars = trading.grid(times.time[0] - _LONGEST_BREAK, times.time[-1] + _LONGEST_BREAK, freq)
+    first, last = np.searchsorted(bars.time, times.time[[0, -1]])
+    bars = bars[max(first - 1, 0) : last + 2]
+    rows = np.searchsorted(bars.time, times.time)
+    if not np.array_equal(bars.time[np.minimum(rows, len(bars) - 1)], times.time):
+        raise ValueError(f"{trading.name} has no such bars of {freq}")
+    return bars, rows
+
+
+def encoded(
+    encoders: Sequence[EventEncoder],
+    facts: Sequence[Fact],
+    leaders: Mapping[str, Bars],
+    times: Times,
+    known_at: Moments,
+) -> NDArray[np.float32]:
+    """Return the encoders' channels side by side ``[N, E]``, NaN where nothing is known; raises ValueError.
+
+    The first and the last bar are there for the rows beside them, and nothing is known of their own.
+    """
+    parts = []
+    for encoder in encoders:
+        wanted = {name: leaders[name] for name in encoder.leaders if name in leaders}
+        part = np.array(encoder.encode(facts, wanted, times, known_at), dtype=np.float32)
+        if part.shape != (len(times), len(encoder.names)):
+            raise ValueError(
+                f"{type(encoder).__name__} encoded {part.shape} where "
+                f"({len(times)}, {len(encoder.names)}) was expected"
+            )
+        part[[0, -1]] = np.nan
+        parts.append(part)
+    return np.concatenate(parts, axis=1)
+
+
+def covariates(encoders: Sequence[EventEncoder], values: NDArray[np.float32], context: int) -> Covariates:
+    """Return channels ``[T+H, E]`` as covariates: masked where nothing was known, and where the future is not."""
+    ahead = tuple(bool(flag) for encoder in encoders for flag in encoder.known_ahead)
+    mask = np.isnan(values)
+    mask[context:, ~np.array(ahead, dtype=np.bool_)] = True
+    return Covariates(
+        values=np.where(mask, np.float32(0), values),
+        mask=mask,
+        names=tuple(name for encoder in encoders for name in encoder.names),
+        known_ahead=ahead,
+        groups=tuple(group for encoder in encoders for group in encoder.groups),
+    )

@@ -164,9 +164,9 @@ class NeedsVix(EncoderConfig):
             raise ImportError("no module named lexicon")
 
         class Encoder:
-            names, known_ahead, leaders = ("vix",), (False,), ("VIX",)
+            names, known_ahead, groups, leaders, lookback = ("vix",), (False,), ("volatility",), ("VIX",), 0
 
-            def encode(self, facts, leaders, times, cutoff):
+            def encode(self, facts, leaders, times, known_at):
                 return np.full((len(times), 1), float(len(leaders)), dtype=np.float32)
 
         if self.leaderless:

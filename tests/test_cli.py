@@ -133,6 +133,8 @@ def test_a_symbol_that_fails_is_named_and_the_others_are_stored(folder, capsys):
         (["run", "config.yaml", "--as-of", "2001-01-01"], 5, "no symbol can be used"),
         (["init", "/proc/none/x.yaml"], 2, "cannot be written"),
         (["store", "replay", "config.yaml", "none.parquet"], 6, "none.parquet"),
+        (["train", "config.yaml"], 2, "there is nothing to train without `trainer: {type: …}` and `training:"),
+        (["train", "config.yaml", "--as-of", "tomorrow"], 2, "expected latest, now, a date"),
     ],
 )
 def test_a_mistake_ends_with_one_message_and_its_code(folder, capsys, arguments, code, message):

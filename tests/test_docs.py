@@ -18,6 +18,7 @@ from sqlalchemy import Table, create_engine, text
 
 import kronosfw.builtin
 from kronosfw import errors, hookspec, yamlfile
+from kronosfw.builtin.encoders import Macro20
 from kronosfw.cli import cli
 from kronosfw.config import Checks, Config
 from kronosfw.loading import model
@@ -85,11 +86,18 @@ def test_hook_is_documented_with_its_arguments(hook: str) -> None:
     assert f"| `{hook}({', '.join(HOOKS[hook])})` |" in page("write-a-plugin.md")
 
 
-@pytest.mark.parametrize("kind", ["feed", "forecaster", "ensembler", "checkpoint_policy"])
+@pytest.mark.parametrize("kind", ["feed", "encoder", "forecaster", "ensembler", "checkpoint_policy"])
 def test_built_in_components_are_documented(plugins: Plugins, kind: str) -> None:
     builtin = next(p for p in plugins.all if p.name == "builtin")
     for cls in builtin.components[kind]:
         assert f"### `{cls.model_fields['type'].default}`\n" in page("config.md")
+
+
+def test_channels_are_documented_with_their_groups() -> None:
+    rows = [line.split("|") for line in page("events.md").splitlines() if line.startswith("| `")]
+    groups = {name: row[2].strip() for row in rows for name in re.findall(r"`(\w+)`", row[1])}
+    encoder = Macro20().build()
+    assert dict(zip(encoder.names, encoder.groups, strict=True)).items() <= groups.items()
 
 
 def commands(group: click.Group, path: str = "kronosfw") -> Iterator[str]:
@@ -201,13 +209,20 @@ def test_tutorial_shows_the_whole_example(part: str) -> None:
     assert (EXAMPLES / "kronosfw-ewma" / part).read_text("utf-8") in blocks(TUTORIAL, "python", "toml", "yaml")
 
 
-def test_tutorial_shows_tested_code_only() -> None:
+@pytest.mark.parametrize(("source", "least"), [(TUTORIAL, 11), (DOCS / "events.md", 3)], ids=["tutorial", "events"])
+def test_tested_code_is_shown_and_no_other(source: Path, least: int) -> None:
     files = (path for path in EXAMPLES.rglob("*.*") if path.suffix in (".py", ".toml", ".yaml"))
-    sources = [path.read_text("utf-8") for path in files]
-    shown = [body for body in blocks(TUTORIAL, "python", "toml", "yaml") if not body.startswith(FRAGMENT)]
-    assert len(shown) >= 11
-    strangers = [body for body in shown if not any(body in source for source in sources)]
+    sources = [path.read_text("utf-8") for path in (*files, *Path(__file__).parent.glob("test_example_*.py"))]
+    shown = [body for body in blocks(source, "python", "toml", "yaml") if not body.startswith(FRAGMENT)]
+    assert len(shown) >= least
+    strangers = [body for body in shown if not any(body in text for text in sources)]
     assert not strangers
+
+
+@pytest.mark.parametrize("source", PAGES, ids=names)
+def test_files_that_are_named_are_there(source: Path) -> None:
+    named = re.findall(r"`((?:kronosfw|tests|examples|plugins)/[\w/.-]+\.\w+)`", source.read_text("utf-8"))
+    assert not [path for path in named if not (ROOT / path).exists()]
 
 
 def test_scoring_examples_give_what_they_show() -> None:

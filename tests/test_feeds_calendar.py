@@ -31,7 +31,7 @@ def facts(tmp_path: Path):
         path = tmp_path / "calendar.csv"
         path.write_text(text, encoding="utf-8")
         feed = CsvFeed(calendar=path, **options).build()  # type: ignore[arg-type]
-        return list(feed.facts(symbols, span))
+        return [fact for fact in feed.facts(symbols, span) if isinstance(fact, Fact)]
 
     return read
 
@@ -223,7 +223,8 @@ def test_a_feed_without_a_calendar_has_no_facts(tmp_path):
 
 @pytest.fixture(scope="module")
 def releases() -> list[Fact]:
-    return list(CsvFeed(calendar=DATA / "calendar/high_impact_events.csv").build().facts([], EVER))
+    feed = CsvFeed(calendar=DATA / "calendar/high_impact_events.csv").build()
+    return [fact for fact in feed.facts([], EVER) if isinstance(fact, Fact)]
 
 
 @pytest.fixture(scope="module")

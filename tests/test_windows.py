@@ -31,32 +31,31 @@ class Surprise:
     leak: str = ""
     names: tuple[str, ...] = ("surprise", "scheduled", "btc")
     known_ahead: tuple[bool, ...] = (False, True, False)
+    groups: tuple[str, ...] = ("surprise", "schedule", "leaders")
     leaders: tuple[str, ...] = ("BTCUSDT",)
+    lookback: int = 2
     seen: list[int] = field(default_factory=list)
 
-    def encode(self, facts, leaders, times, cutoff):
+    def encode(self, facts, leaders, times, known_at):
         encoded = np.full((len(times), 3), np.nan, dtype=np.float32)
         opens, ends = times.time, times.available_at
-        released = [f for f in facts if "actual" in f.values]
-        known_at = np.array([self._known(f) for f in released], dtype="datetime64[us]")
-        value = np.array([f.values["actual"] - f.values["forecast"] for f in released])
-        order = np.argsort(known_at, kind="stable")
-        last = np.searchsorted(known_at[order], ends, side="right") - 1
+        told = [f for f in facts if "actual" in f.values]
+        released = np.array([self._known(f) for f in told], dtype="datetime64[us]")
+        value = np.array([f.values["actual"] - f.values["forecast"] for f in told])
+        order = np.argsort(released, kind="stable")
+        last = np.searchsorted(released[order], known_at, side="right") - 1
         encoded[last >= 0, 0] = value[order][last[last >= 0]]
         if self.leak == "full-sample scaler" and len(value):
             encoded[:, 0] /= value.std() + 1
         encoded[:, 1] = 0
         for f in facts:
             if "importance" in f.values:
-                encoded[
-                    (opens <= f.scheduled_at) & (f.scheduled_at < ends) & (f.known_at <= np.minimum(ends, cutoff)),
-                    1,
-                ] += 1
+                encoded[(opens <= f.scheduled_at) & (f.scheduled_at < ends) & (f.known_at <= known_at), 1] += 1
         if "BTCUSDT" in leaders:
             bars = leaders["BTCUSDT"]
             returns = np.diff(np.log(bars.close), prepend=np.nan)
             join = bars.times.time if self.leak == "label join" else bars.times.available_at
-            row = last_before(join, ends)
+            row = last_before(join, known_at)
             encoded[row >= 0, 2] = returns[row[row >= 0]]
         if self.leak == "back-fill":
             encoded[:-1, 0] = encoded[1:, 0]

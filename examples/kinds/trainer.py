@@ -43,6 +43,7 @@ class Walk:
 class DecayTrainer(TrainerConfig):
     """Chooses the decay of `tuned_walk`."""
 
+    forecaster: ClassVar[str] = "tuned_walk"
     type: Literal["decay"] = "decay"
     step: float = Field(0.02, gt=0, lt=0.5, description="Distance between the decays that are tried.")
 
@@ -60,7 +61,7 @@ class DecaySearch:
         decays = np.arange(0.8, 0.999, self._step).tolist()
         best = min(decays, key=lambda decay: loss(Walk(decay), train))
         folder = out / "decay"
-        folder.mkdir()
+        folder.mkdir(exist_ok=True)
         (folder / "decay.json").write_text(json.dumps(best), "utf-8")
         yield Snapshot(len(decays), folder, {"loss": loss(Walk(best), validation)})
 

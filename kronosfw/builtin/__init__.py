@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..hookspec import hookimpl
-from ..interfaces import CheckpointPolicyConfig, EnsemblerConfig, FeedConfig, ForecasterConfig
+from ..interfaces import CheckpointPolicyConfig, EncoderConfig, EnsemblerConfig, FeedConfig, ForecasterConfig
+from .encoders import Leaders, Macro20
 from .ensemblers import LinearPool, Mean, Median
 from .feeds import CsvFeed, ParquetFeed, SqlFeed
 from .forecasters import Bootstrap, Drift, Garch, Har, RandomWalk, SeasonalNaive, StatsForecast
@@ -16,6 +17,11 @@ from .simulated import SimulatedFeed
 @hookimpl
 def register_feeds() -> Sequence[type[FeedConfig]]:
     return (CsvFeed, ParquetFeed, SqlFeed, SimulatedFeed)
+
+
+@hookimpl
+def register_encoders() -> Sequence[type[EncoderConfig]]:
+    return (Macro20, Leaders)
 
 
 @hookimpl

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-COMMANDS = ("init", "check", "schema", "plugins", "run", "score", "store")
+COMMANDS = ("init", "check", "schema", "plugins", "run", "score", "train", "store")
 """Each is the attribute ``command`` of the module of that name in this package."""
 
 

@@ -15,12 +15,14 @@ from .options import AsOf, Symbols, config_file, json_output, store_url, with_st
 @config_file
 @click.option("--as-of", type=AsOf(), help="Forecast as of a past moment: latest, now, a date or a moment in UTC.")
 @click.option("--symbols", type=Symbols(), help="Forecast only these symbols.")
+@click.option("--explain", is_flag=True, help="Also tell how far each group of event channels moved each forecast.")
 @store_url
 @json_output
 def command(
     file: Path,
     as_of: datetime | str | None,
     symbols: tuple[str, ...] | None,
+    explain: bool,
     store: str | None,
     as_json: bool,
 ) -> int:
@@ -37,7 +39,7 @@ def command(
     config, plugins = load(file)
     config = with_store(config, store)
     with progress() as show:
-        result = run(config, plugins, as_of=as_of, symbols=symbols, progress=show)
+        result = run(config, plugins, as_of=as_of, symbols=symbols, explain=explain, progress=show)
     if as_json:
         click.echo(json.dumps(report.run_as_json(result), indent=2))
     else:

@@ -98,7 +98,7 @@ class ForecasterContract(ComponentContract):
         windows = self.cut(market, forecaster)
         shape = (len(windows[0].bars) + windows[0].horizon, 2)
         values, mask = np.zeros(shape, np.float32), np.zeros(shape, np.bool_)
-        covariates = Covariates(values, mask, ("is_cpi", "spy_return"), (True, False))
+        covariates = Covariates(values, mask, ("is_cpi", "spy_return"), (True, False), ("schedule", "leaders"))
         windows = [replace(w, covariates=covariates) for w in windows]
         for forecast, window in zip(forecaster.forecast(windows, LEVELS), windows, strict=True):
             check_forecast(forecast, window, LEVELS)
@@ -108,7 +108,8 @@ class ForecasterContract(ComponentContract):
         self, forecaster: Forecaster, market: SmallMarket, history: str
     ) -> None:
         good, *rest = self.cut(market, forecaster)
-        poor = replace(good, bars=_poor(good.bars, history))
+        bars = _poor(good.bars, history)
+        poor = replace(good.last(len(bars)), bars=bars)
         try:
             (forecast,) = forecaster.forecast([poor], LEVELS)
             check_forecast(forecast, poor, LEVELS)

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import pytest
 
 from ..interfaces import Trainer, TrainerConfig
+from ..plugins import Plugins
 from ..types import Example, Snapshot
 from .base import ComponentContract
 from .market import SmallMarket, cutoff_at
@@ -17,7 +18,7 @@ _UNSAFE = {".pt", ".pth", ".bin", ".pkl", ".pickle", ".ckpt"}
 
 
 class TrainerContract(ComponentContract):
-    """Snapshots can be loaded again, and the same data trains the same weights."""
+    """Snapshots can be loaded again, and the same data trains the same weights, in one go or in two."""
 
     kind = "trainer"
     context: ClassVar[int] = 128
@@ -37,9 +38,12 @@ class TrainerContract(ComponentContract):
         return market.examples(origins[:14], **shape), market.examples(origins[16:], **shape)
 
     def snapshots(self, trainer: Trainer, examples: Any, start: Path | None, out: Path) -> list[Snapshot]:
-        """Train to the end."""
-        out.mkdir()
-        return list(trainer.train(examples[0], examples[1], start, out))
+        """Train to the end, and return the snapshots that have weights."""
+        out.mkdir(exist_ok=True)
+        return [s for s in trainer.train(examples[0], examples[1], start, out) if s.path is not None]
+
+    def test_says_whose_weights_it_makes(self, options: Any, plugins: Plugins) -> None:
+        assert options.forecaster in plugins.components["forecaster"], "set `forecaster` to a forecaster's type"
 
     def test_yields_snapshots_on_disk(self, trainer: Trainer, examples: Any, tmp_path: Path) -> None:
         out = tmp_path / "out"
@@ -48,9 +52,11 @@ class TrainerContract(ComponentContract):
         steps = [s.step for s in found]
         assert steps == sorted(set(steps))
         for snapshot in found:
-            assert snapshot.path.is_relative_to(out)
-            assert any(snapshot.path.iterdir())
+            assert folder_of(snapshot).is_relative_to(out)
+            assert folder_of(snapshot) != out
+            assert any(folder_of(snapshot).iterdir())
             assert all(math.isfinite(value) for value in snapshot.metrics.values())
+            assert "loss" in snapshot.metrics, "the snapshot with the lowest validation `loss` is kept"
         unsafe = [p.name for p in out.rglob("*") if p.suffix in _UNSAFE]
         assert not unsafe, f"weights are kept as safetensors or text, not as {unsafe}"
 
@@ -59,18 +65,40 @@ class TrainerContract(ComponentContract):
             self.snapshots(options.build(), examples, None, tmp_path / name)[-1] for name in ("one", "other")
         )
         assert one.metrics == other.metrics
-        files = sorted(p.relative_to(one.path) for p in one.path.rglob("*") if p.is_file())
-        assert files == sorted(p.relative_to(other.path) for p in other.path.rglob("*") if p.is_file())
-        for name in files:
-            if name.suffix == ".safetensors":
-                assert (one.path / name).read_bytes() == (other.path / name).read_bytes()
+        assert weights(one) == weights(other)
+
+    def test_a_training_that_was_stopped_ends_with_the_same_weights(
+        self, options: Any, examples: Any, tmp_path: Path
+    ) -> None:
+        """Leave after the first snapshot and start again in the same folder."""
+        whole, halves = tmp_path / "whole", tmp_path / "halves"
+        undisturbed = self.snapshots(options.build(), examples, None, whole)[-1]
+        halves.mkdir()
+        stopped = iter(options.build().train(examples[0], examples[1], None, halves))
+        first = next(snapshot for snapshot in stopped if snapshot.path is not None)
+        getattr(stopped, "close", lambda: None)()
+        *_, last = first, *self.snapshots(options.build(), examples, None, halves)
+        assert last.metrics == undisturbed.metrics
+        assert weights(last) == weights(undisturbed)
 
     def test_goes_on_from_a_snapshot(self, trainer: Trainer, examples: Any, tmp_path: Path) -> None:
         first = self.snapshots(trainer, examples, None, tmp_path / "first")[-1]
-        assert self.snapshots(trainer, examples, first.path, tmp_path / "second")
+        assert self.snapshots(trainer, examples, folder_of(first), tmp_path / "second")
 
     def test_inputs_are_not_changed(self, trainer: Trainer, examples: Any, tmp_path: Path) -> None:
         before = [e.window.bars.values.tobytes() + e.target.values.tobytes() for part in examples for e in part]
         self.snapshots(trainer, examples, None, tmp_path / "out")
         after = [e.window.bars.values.tobytes() + e.target.values.tobytes() for part in examples for e in part]
         assert after == before
+
+
+def folder_of(snapshot: Snapshot) -> Path:
+    """Return the folder of a snapshot that has weights."""
+    assert snapshot.path is not None
+    return snapshot.path
+
+
+def weights(snapshot: Snapshot) -> dict[str, bytes]:
+    """Return the content of a snapshot's files by relative path."""
+    folder = folder_of(snapshot)
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}

@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow as pa
 
 from ...errors import DataError
-from ...types import Fact
+from ...types import Fact, Finding
 from .csvfile import CsvFile
 from .entries import Entry, point_in_time
 from .faults import Fault, shown
@@ -31,27 +31,30 @@ from .stamps import Clock
 _MOVERS = {entry for kind in MARKET_MOVERS for entry in KINDS[kind]}
 
 
-def read_calendar(path: Path, options: FileOptions) -> list[Fact]:
-    """Return the facts of a calendar file; raises DataError with file and line where it is malformed."""
+def read_calendar(path: Path, options: FileOptions) -> list[Fact | Finding]:
+    """Return the facts of a calendar file, and what was odd about it.
+
+    Raises DataError with file and line where it is malformed.
+    """
     source: Source
     if path.suffix.lower() == ".parquet":
         source = ParquetFile(path, max_bytes=options.max_bytes)
     else:
         separator = options.separator if isinstance(options, CsvFeed) else ","
         source = CsvFile(path, max_bytes=options.max_bytes, separator=separator, multiline=True)
-    facts: list[Fact] = []
+    clock = Clock(options.timezone)
+    facts: list[Fact | Finding] = []
     with raising(DataError, source):
         names = [name.strip().casefold() for name in source.names()]
-        facts += _facts(names, source, options)
-    return facts
+        facts += _facts(names, source, options, clock)
+    return facts + clock.mixed(path.name)
 
 
-def _facts(names: list[str], source: Source, options: FileOptions) -> Iterable[Fact]:
+def _facts(names: list[str], source: Source, options: FileOptions, clock: Clock) -> Iterable[Fact]:
     if len(set(names)) < len(names):
         raise Fault("a column stands there twice")
     have = set(names)
     columns = dict(zip(names, source.read(range(len(names))), strict=True))
-    clock = Clock(options.timezone)
     if {"kind", "scheduled_at", "known_at"} <= have:
         return plain_facts(columns, clock)
     if {"datetime", "currency", "event"} <= have:

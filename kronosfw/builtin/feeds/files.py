@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ...errors import ConfigError, SymbolError, did_you_mean
 from ...files import safe_name
-from ...types import Fact, Span
+from ...types import Fact, Finding, Span
 from .calendar import read_calendar
 from .columns import VALUES, has_symbols, match
 from .options import FileOptions
@@ -40,14 +40,13 @@ class FileFeed:
         for symbol in symbols:
             yield symbol, self._frame(symbol, freq, span)
 
-    def facts(self, symbols: Sequence[str], span: Span) -> Iterator[Fact]:
-        """Yield the facts of the calendar; raises DataError where it is malformed."""
+    def facts(self, symbols: Sequence[str], span: Span) -> Iterator[Fact | Finding]:
+        """Yield the facts of the calendar and what was odd about it; raises DataError where it is malformed."""
         yield from within(self._facts, symbols, span)
 
     @cached_property
-    def _facts(self) -> Sequence[Fact]:
-        path = self._options.calendar
-        return [] if path is None else read_calendar(path, self._options)
+    def _facts(self) -> Sequence[Fact | Finding]:
+        return [fact for path in self._options.calendars for fact in read_calendar(path, self._options)]
 
     @cached_property
     def _files(self) -> dict[str, list[Path]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from pathlib import Path
 from typing import Annotated, Literal, Self
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -103,8 +104,8 @@ class FileOptions(BarOptions):
         "epoch_s or epoch_ms.",
     )
     max_bytes: int = Field(2 * 1024**3, ge=1, description="Largest size of a file that is read, in bytes.")
-    calendar: LocalPath | None = Field(
-        None, description="File with dated events (CSV or Parquet), recognised by its header."
+    calendar: LocalPath | tuple[LocalPath, ...] | None = Field(
+        None, description="File with dated events (CSV or Parquet), recognised by its header, or several."
     )
     kinds: dict[str, str] = Field(
         default_factory=dict,
@@ -128,6 +129,12 @@ class FileOptions(BarOptions):
         if self.path is None and self.calendar is None:
             raise ValueError("give `path` for bars, `calendar` for events, or both")
         return self
+
+    @property
+    def calendars(self) -> tuple[Path, ...]:
+        """The files with dated events."""
+        given = self.calendar
+        return given if isinstance(given, tuple) else () if given is None else (given,)
 
 
 class CsvFeed(FileOptions):

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ...types import Fact, Span
+from ...types import Fact, Finding, Span
 from .faults import Fault
 from .stamps import Clock
 from .values import decoded, floats, is_text, refuse_missing, trimmed
@@ -47,10 +47,13 @@ def plain_facts(columns: Mapping[str, Any], clock: Clock) -> list[Fact]:
     ]
 
 
-def within(facts: Iterable[Fact], symbols: Sequence[str], span: Span) -> Iterator[Fact]:
-    """Yield the facts scheduled in the span that concern any of the symbols."""
+def within(facts: Iterable[Fact | Finding], symbols: Sequence[str], span: Span) -> Iterator[Fact | Finding]:
+    """Yield the facts scheduled in the span that concern any of the symbols, and all findings."""
     wanted = set(symbols)
     for fact in facts:
+        if isinstance(fact, Finding):
+            yield fact
+            continue
         if fact.scheduled_at > span.end or (span.start is not None and fact.scheduled_at < span.start):
             continue
         if not fact.symbols or not wanted.isdisjoint(fact.symbols):

@@ -12,7 +12,7 @@ from sqlalchemy import Integer, Numeric, column, select, table
 from sqlalchemy.types import TypeEngine
 
 from ...errors import ConfigError, DataError, SymbolError
-from ...types import Fact, Span
+from ...types import Fact, Finding, Span
 from .columns import VALUES, match
 from .database import Database
 from .faults import Fault, shown
@@ -49,8 +49,11 @@ class SqlSource:
             for symbol in chunk:
                 yield symbol, unknown.get(symbol) or self._frame(symbol, rows.get(symbol, []), freq, span)
 
-    def facts(self, symbols: Sequence[str], span: Span) -> Iterator[Fact]:
-        """Yield the facts of ``facts_table``; raises ConfigError or DataError as ``bars`` does."""
+    def facts(self, symbols: Sequence[str], span: Span) -> Iterator[Fact | Finding]:
+        """Yield the facts of ``facts_table`` and what was odd about it.
+
+        Raises ConfigError or DataError as ``bars`` does.
+        """
         name, schema = self._options.facts_table, self._options.db_schema
         if name is None:
             return
@@ -60,12 +63,14 @@ class SqlSource:
         # Where times are text all are fetched: facts are few, and each is to be read or refused.
         conditions = [c for key, time in keys if not key.is_text for c in key.within(time, span)]
         rows = [row for part in self._database.rows(select(source).where(*conditions)) for row in part]
+        clock = Clock(self._options.timezone, self._options.time_format)
         try:
             arrays = {n.casefold(): array for n, array in _arrays(types, rows).items()}
-            facts = plain_facts(arrays, Clock(self._options.timezone, self._options.time_format))
+            facts = plain_facts(arrays, clock)
         except Fault as fault:
             row = "" if fault.row is None else f", row {fault.row + 1}"
             raise DataError(f"{self._database.name}, table {name}{row}: {fault}") from None
+        yield from clock.mixed(f"table {name}")
         yield from within(facts, symbols, span)
 
     @cached_property

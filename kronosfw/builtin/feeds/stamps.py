@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from ...types import Moments
+from ...types import Finding, Moments
 from .faults import Fault, shown
 from .iso import NAIVE, Offsets, Stamps, mixed, moments, uniform
 from .values import decoded, floats, is_text, refuse_missing, trimmed
@@ -40,6 +40,7 @@ class Clock:
         self._zone = None if timezone == "UTC" else ZoneInfo(timezone)
         self._format = time_format
         self._daily = daily
+        self._offsets: set[int] = set()
 
     def read(self, column: Any, what: str = "time") -> tuple[Moments, Offsets]:
         """Return the moments in UTC and the offsets they were written with, ``[N]`` each.
@@ -63,6 +64,7 @@ class Clock:
         it to the one that ends it. Raises Fault as ``read`` does.
         """
         first, offsets, date_only = self._parse(column, what)
+        self._offsets.update(np.unique(offsets[~date_only]).tolist())
         last = np.where(date_only, first + _DAY, first)
         if self._zone is not None:
             rows = np.flatnonzero((offsets == NAIVE) & ~date_only)
@@ -70,6 +72,13 @@ class Clock:
             for midnights in (first, last):
                 midnights[date_only] = _midnights(midnights[date_only], self._zone)
         return first, last
+
+    def mixed(self, source: str) -> list[Finding]:
+        """Return the finding that the stamps given to ``bounds`` so far had several offsets, if they had."""
+        if len(self._offsets) < 2:
+            return []
+        offsets = ", ".join(sorted(map(label, self._offsets)))
+        return [Finding("mixed_zones", "repaired", len(self._offsets), f"UTC offsets {offsets}, {source}")]
 
     def _parse(self, column: Any, what: str) -> Stamps:
         if not len(column):

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from pydantic import AfterValidator, Field, ValidationInfo
+from pydantic import AfterValidator, BaseModel, Field, ValidationInfo
 
 from kronosfw.interfaces import ForecasterConfig, Weights
 from kronosfw.options import locate
@@ -34,17 +34,9 @@ def _device(name: str) -> str:
 Device = Annotated[str, AfterValidator(_device)]
 
 
-class KronosEvent(ForecasterConfig):
-    """Kronos: candles as tokens, paths drawn from a transformer."""
+class BaseWeights(BaseModel):
+    """Which weights are meant: options of the forecaster and of the trainer alike."""
 
-    weights: ClassVar[Weights | None] = Weights(
-        licence="MIT (kronos-nano: Apache-2.0)",
-        trained_until="2024-06-30 (kronos-nano: 2022-06-30)",
-        max_context=2048,
-        max_horizon=2047,
-    )
-
-    type: Literal["kronos_event"] = "kronos_event"
     model: Source = Field(
         "kronos-nano",
         description="`kronos-nano`, which comes with this plugin, a hub id such as NeoQuasar/Kronos-base, or a "
@@ -64,6 +56,24 @@ class KronosEvent(ForecasterConfig):
         le=4096,
         description="Positions the model was trained for; known for published models and snapshots, else 512.",
     )
+    rotary_dependency: bool | None = Field(
+        None,
+        description="Rotate positions in the layer between the halves of a token. Unless given, as the weights are "
+        "meant: published ones are trained with it and generate without, those of `kronos_pretrain` keep it.",
+    )
+
+
+class KronosEvent(BaseWeights, ForecasterConfig):
+    """Kronos: candles as tokens, paths drawn from a transformer, which may have learned about events."""
+
+    weights: ClassVar[Weights | None] = Weights(
+        licence="MIT (kronos-nano: Apache-2.0)",
+        trained_until="2024-06-30 (kronos-nano: 2022-06-30)",
+        max_context=2048,
+        max_horizon=2047,
+    )
+
+    type: Literal["kronos_event"] = "kronos_event"
     samples: int = Field(30, ge=2, le=100_000, description="Number of paths.")
     keep_samples: bool = Field(False, description="Keep the paths in the forecast.")
     sampling: Literal["rqmc", "independent"] = Field(
@@ -92,11 +102,6 @@ class KronosEvent(ForecasterConfig):
         "`exact` drops the oldest bar at each step, as published, slowly; `chunked` drops many at once.",
     )
     chunk: int = Field(64, ge=1, description="Bars that `chunked` drops at once.")
-    rotary_dependency: bool | None = Field(
-        None,
-        description="Rotate positions in the layer between the halves of a token. Unless given, as the weights are "
-        "meant: published ones are trained with it and generate without, those of `kronos_pretrain` keep it.",
-    )
     device: Device = Field("auto", description="auto, cpu, cuda or cuda:1.")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "auto",

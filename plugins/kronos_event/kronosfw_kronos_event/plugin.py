@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from kronosfw.hookspec import hookimpl
 from kronosfw.interfaces import ForecasterConfig, TrainerConfig
 
+from .lora_options import KronosLora
 from .options import KronosEvent
 from .pretrain_options import KronosPretrain
 
@@ -18,4 +19,4 @@ def register_forecasters() -> Sequence[type[ForecasterConfig]]:
 
 @hookimpl
 def register_trainers() -> Sequence[type[TrainerConfig]]:
-    return (KronosPretrain,)
+    return (KronosLora, KronosPretrain)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -11,7 +11,7 @@ from kronosfw.errors import ConfigError
 from kronosfw.interfaces import TrainerConfig
 
 if TYPE_CHECKING:
-    from .trainer import KronosPretrainer
+    from .pretrainer import KronosPretrainer
 
 
 class Section(BaseModel):
@@ -61,6 +61,7 @@ class Phase(Section):
 class KronosPretrain(TrainerConfig):
     """Trains a Kronos tokenizer, then a model, from scratch or from an earlier snapshot, whose sizes then count."""
 
+    forecaster: ClassVar[str] = "kronos_event"
     type: Literal["kronos_pretrain"] = "kronos_pretrain"
     s1_bits: int = Field(10, ge=1, le=16, description="Bits of the coarse half of a token.")
     s2_bits: int = Field(10, ge=1, le=16, description="Bits of the fine half of a token.")
@@ -108,6 +109,6 @@ class KronosPretrain(TrainerConfig):
             raise ConfigError(
                 "kronos_pretrain needs the package accelerate; run: pip install 'kronosfw-kronos-event[train]'"
             )
-        from .trainer import KronosPretrainer
+        from .pretrainer import KronosPretrainer
 
         return KronosPretrainer(self)

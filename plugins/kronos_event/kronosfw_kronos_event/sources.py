@@ -9,9 +9,11 @@ from pathlib import Path
 
 from kronosfw.errors import did_you_mean
 
+from .kronos.adapter import ABOUT as ADAPTER
+from .kronos.checkpoint import fingerprint
 from .kronos.errors import WeightsError
-from .kronos.hub import PUBLISHED
-from .options import KronosEvent
+from .kronos.hub import PUBLISHED, locate
+from .options import BaseWeights
 
 log = logging.getLogger(__name__)
 
@@ -39,12 +41,12 @@ class Source:
     tokenizer_revision: str | None = None
 
 
-def source(options: KronosEvent, checkpoint: Path | None = None) -> Source:
-    """Return where the weights are: in the checkpoint's folder, or where the options say.
+def source(options: BaseWeights, checkpoint: Path | None = None) -> Source:
+    """Return where the weights are: in the checkpoint's folder, those it has, or where the options say.
 
     Raises WeightsError if no tokenizer is known.
     """
-    found = pair(checkpoint) if checkpoint else _base(options)
+    found = _base(options) if checkpoint is None else _trained(options, checkpoint)
     if options.max_context is not None:
         known = found.context or options.model in PUBLISHED
         if known and options.max_context > found.max_context:
@@ -55,7 +57,23 @@ def source(options: KronosEvent, checkpoint: Path | None = None) -> Source:
     return found
 
 
-def _base(options: KronosEvent) -> Source:
+def _trained(options: BaseWeights, folder: Path) -> Source:
+    """Return the source of a checkpoint, with the base's model or tokenizer where it has none of its own."""
+    found = pair(folder)
+    own = {name: (folder / name).is_dir() for name in ("model", "tokenizer")}
+    if not any(own.values()) and not (folder / ADAPTER).exists():
+        raise WeightsError(f"{folder} holds neither a model nor an adapter")
+    if all(own.values()):
+        return found
+    base = _base(options)
+    if not own["model"]:
+        found = replace(found, model=base.model, revision=base.revision)
+    if not own["tokenizer"]:
+        found = replace(found, tokenizer=base.tokenizer, tokenizer_revision=base.tokenizer_revision)
+    return found
+
+
+def _base(options: BaseWeights) -> Source:
     folder = Path(options.model)
     if options.model == NANO:
         found = pair(Path(__file__).parent / "nano")
@@ -97,3 +115,11 @@ def pair(folder: Path) -> Source:
     except (OSError, ValueError, AttributeError):
         raise WeightsError(f"{about} does not say what it should ({', '.join(NAMES)}); write it anew") from None
     return Source(folder / "model", folder / "tokenizer", most, context, least, rotary)
+
+
+def fingerprints(found: Source) -> dict[str, str]:
+    """Return the fingerprints of the files of ``model`` and ``tokenizer``; raises WeightsError."""
+    return {
+        "model": fingerprint(locate(found.model, found.revision)),
+        "tokenizer": fingerprint(locate(found.tokenizer, found.tokenizer_revision)),
+    }

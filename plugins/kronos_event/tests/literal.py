@@ -14,6 +14,7 @@ from kronosfw_kronos_event.kronos.generation import Options, Series
 from kronosfw_kronos_event.kronos.model import Kronos
 from kronosfw_kronos_event.kronos.sampler import Paths
 from kronosfw_kronos_event.kronos.tokenizer import KronosTokenizer
+from kronosfw_kronos_event.training.adapting import Adaptable
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -23,9 +24,17 @@ CLOSE = 3
 
 @torch.no_grad()
 def literal(
-    tokenizer: KronosTokenizer, model: Kronos, series: Series, options: Options, rotary: bool = False
+    tokenizer: KronosTokenizer,
+    model: Kronos,
+    series: Series,
+    options: Options,
+    rotary: bool = False,
+    adaptable: Adaptable | None = None,
 ) -> tuple[Paths, float]:
-    """Return the paths of one series, and how far every decision was from going the other way."""
+    """Return the paths of one series, and how far every decision was from going the other way.
+
+    ``adaptable`` is the model as it is trained on the series' events, with its adapters in place.
+    """
     steps, paths, most = series.steps, options.paths, options.max_context
     series = series.last(most - steps + 1 if options.sliding == "shorten" else most)
     bars, stamps = len(series.candles), torch.from_numpy(series.stamps)
@@ -49,8 +58,16 @@ def literal(
             ranks = np.empty(paths, int)
             ranks[by_rank] = np.arange(paths)
             u1 = u1[ranks]
-        hidden = model.hidden(s1[:, dropped:], s2[:, dropped:], _rows(stamps[dropped : bars + step], paths))
-        shares = probabilities(model.s1_logits(hidden[:, -1]), options.filter, margins)
+        now = slice(dropped, bars + step)
+        seen = s1[:, dropped:], s2[:, dropped:], _rows(stamps[now], paths)
+        if adaptable is None or series.events is None:
+            hidden = model.hidden(*seen)
+            logits = model.s1_logits(hidden[:, -1])
+        else:
+            events = torch.from_numpy(series.events)
+            hidden = adaptable.hidden(*seen, _rows(events[now], paths))
+            logits = model.s1_logits(hidden[:, -1]) + _of_the_target(adaptable, events[bars + step])
+        shares = probabilities(logits, options.filter, margins)
         next_s1 = _ids(order[_invert(shares[:, order], u1, margins)])
         logits = model.s2_logits(hidden[:, -1:], next_s1, hidden, rotary)[:, 0]
         next_s2 = _ids(_invert(probabilities(logits, options.filter, margins), u2, margins))
@@ -84,6 +101,15 @@ def _invert(shares: Floats, uniform: Floats, margins: list[float]) -> NDArray[np
     inner = np.where((edges > 0) & (edges < 1 - 1e-12), edges, np.inf)
     margins.append(float(np.abs(inner - uniform[:, None]).min()))
     return ((edges > uniform[:, None]) & (shares > 0)).argmax(axis=1)
+
+
+def _of_the_target(adaptable: Adaptable, row: Tensor) -> Tensor:
+    """Return what bears on the target bar adds to the logits of s1, its gate at the end of its inputs."""
+    embedding = adaptable.events
+    if embedding is None or embedding.tilt is None:
+        return torch.zeros(())
+    favoured = embedding.tilt.weight @ row[len(embedding.channels.names) : -1]
+    return embedding.tilt.values @ favoured * row[-1]
 
 
 def _by_close(tokenizer: KronosTokenizer, s1: Tensor, s2: Tensor) -> NDArray[np.int64]:

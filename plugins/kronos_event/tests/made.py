@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import torch
+from kronosfw_kronos_event.kronos.adapter import Adapter, load_adapter, save_about
 from kronosfw_kronos_event.kronos.candles import candles, stamps
+from kronosfw_kronos_event.kronos.events import Channels, EventEmbedding
 from kronosfw_kronos_event.kronos.generation import Series
 from kronosfw_kronos_event.kronos.model import Kronos, KronosConfig
 from kronosfw_kronos_event.kronos.tokenizer import KronosTokenizer, TokenizerConfig
+from kronosfw_kronos_event.training.adapting import Adaptable, LoraOptions
 
 MODEL = KronosConfig(s1_bits=5, s2_bits=3, n_layers=2, d_model=40, n_heads=2, ff_dim=72, learn_te=False)
 """Halves of different sizes, fixed time stamps, heads that the layer between s1 and s2 does not share."""
@@ -28,6 +33,17 @@ TOKENIZER = TokenizerConfig(
     zeta=0.05,
     group_size=4,
 )
+
+CHANNELS = Channels(
+    names=("is_cpi", "surprise", "next_event", "days_to"),
+    known_ahead=(True, False, True, True),
+    marks=("is_cpi",),
+    announces=("next_event",),
+    output=2,
+)
+ALL_LINEARS = "q_proj", "k_proj", "v_proj", "out_proj", "w1", "w2", "w3"
+BASE = {"model": "a" * 64, "tokenizer": "b" * 64}
+"""Fingerprints of a base that is on no disk."""
 
 
 def pair(
@@ -54,3 +70,46 @@ def series(bars: int, steps: int, seed: int = 0) -> Series:
     prices = [start, np.maximum(start, close) * spread[0], np.minimum(start, close) / spread[1], close]
     times = np.datetime64("2024-02-27T22:10", "us") + np.arange(bars + steps) * np.timedelta64(5, "m")
     return Series(candles(np.column_stack(prices), rng.lognormal(8, 1, bars)), stamps(times), seed)
+
+
+def told(one: Series, channels: Channels = CHANNELS) -> Series:
+    """Return a series with random channels: flags are rare, and what is not known ahead is 0 after the context."""
+    rng = np.random.default_rng([one.seed, len(one.stamps), 2])
+    events = rng.normal(0, 1, (len(one.stamps), len(channels.names))).astype(np.float32)
+    flags = channels.columns([*channels.marks, *channels.announces])
+    events[:, flags] = rng.random((len(events), len(flags))) < 0.15
+    events[len(one.candles) :, ~np.array(channels.known_ahead)] = 0
+    return replace(one, events=channels.inputs(events, len(one.candles)))
+
+
+def adaptable(
+    model: Kronos,
+    targets: Sequence[str] = ("q_proj", "v_proj"),
+    channels: Channels | None = CHANNELS,
+    *,
+    output: bool = False,
+    trained: bool = True,
+    seed: int = 0,
+) -> Adaptable:
+    """Return a model with adapters, in evaluation mode, random wherever a training would have left something."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        config = model.config
+        if channels is not None and not output:
+            channels = replace(channels, output=0)
+        events = channels and EventEmbedding(channels, config.d_model, 2**config.s1_bits)
+        if events is not None and events.tilt is not None:
+            events.tilt.values.normal_(std=0.2)
+        made = Adaptable(model, events, LoraOptions(3, 5.0, 0.1, targets)).eval()
+        if trained:
+            for parameter in made.parameters():
+                if parameter.requires_grad:
+                    parameter.data += 0.3 * torch.randn_like(parameter)
+    return made
+
+
+def adapter(folder: Path, made: Adaptable, model: Kronos) -> Adapter:
+    """Return what is trained as it is kept in a folder and loaded for generation, to be added to ``model``."""
+    made.save(folder)
+    save_about(folder, BASE, model, made.events)
+    return load_adapter(folder, model, BASE)

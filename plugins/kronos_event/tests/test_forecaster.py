@@ -305,9 +305,11 @@ def test_kronos_needs_neither_kronosfw_nor_pandas():
     """What runs on a bare GPU machine imports torch, numpy and safetensors alone."""
     code = """
 import sys
-for name in ("kronosfw", "pandas", "pydantic", "huggingface_hub", "accelerate", "scipy", "sqlalchemy", "yaml"):
+foreign = "kronosfw", "pandas", "pydantic", "huggingface_hub", "accelerate", "peft", "scipy", "sqlalchemy", "yaml"
+for name in foreign:
     sys.modules[name] = None
 import kronosfw_kronos_event.kronos.sampler, kronosfw_kronos_event.kronos.decoder
-import kronosfw_kronos_event.pretrain.training, kronosfw_kronos_event.pretrain.objectives
+import kronosfw_kronos_event.training.loop, kronosfw_kronos_event.training.objectives
+import kronosfw_kronos_event.training.samples, kronosfw_kronos_event.training.adapting
 """
     subprocess.run([sys.executable, "-c", code], check=True)

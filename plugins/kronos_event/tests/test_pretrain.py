@@ -21,11 +21,11 @@ from kronosfw_kronos_event.kronos.candles import Scale
 from kronosfw_kronos_event.kronos.model import Kronos
 from kronosfw_kronos_event.kronos.tokenizer import KronosTokenizer
 from kronosfw_kronos_event.options import KronosEvent
-from kronosfw_kronos_event.pretrain.batches import Stretch, Windows, upside_down
-from kronosfw_kronos_event.pretrain.objectives import ModelObjective, TokenizerObjective
-from kronosfw_kronos_event.pretrain.training import Schedule, fit
 from kronosfw_kronos_event.pretrain_options import KronosPretrain
-from kronosfw_kronos_event.trainer import load
+from kronosfw_kronos_event.pretrainer import load
+from kronosfw_kronos_event.training.batches import Stretch, Windows, upside_down
+from kronosfw_kronos_event.training.loop import Schedule, fit
+from kronosfw_kronos_event.training.objectives import ModelObjective, TokenizerObjective
 from pydantic import ValidationError
 
 from kronosfw.testing import TrainerContract
@@ -89,7 +89,7 @@ def test_a_snapshot_forecasts(tmp_path):
 
 def test_losses_are_kept_for_both_phases(tmp_path):
     list(KronosPretrain(**TINY).build().train(examples(), examples(1), None, tmp_path))
-    lines = [json.loads(line) for line in (tmp_path / "losses.jsonl").read_text().splitlines()]
+    lines = [json.loads(line) for line in (tmp_path / "logs" / "losses.jsonl").read_text().splitlines()]
     assert [(x["phase"], x["step"]) for x in lines] == [
         ("tokenizer", 2),
         ("tokenizer", 4),
@@ -104,7 +104,7 @@ def test_training_makes_the_loss_small(tmp_path):
     phase = {**PHASE, "steps": 60, "evaluate_every": 30, "learning_rate": 1e-2, "batch": 16}
     options = KronosPretrain(**{**TINY, "tokenizer_training": phase, "model_training": phase, "mirror": 0})
     list(options.build().train(examples(), examples(), None, tmp_path))
-    lines = [json.loads(line) for line in (tmp_path / "losses.jsonl").read_text().splitlines()]
+    lines = [json.loads(line) for line in (tmp_path / "logs" / "losses.jsonl").read_text().splitlines()]
     for phase_name in ("tokenizer", "model"):
         first, last = (x["validation"]["loss"] for x in lines if x["phase"] == phase_name)
         assert last < first
@@ -141,7 +141,7 @@ def test_a_killed_training_ends_with_the_same_weights(tmp_path):
         assert (undisturbed / name).read_bytes() == (killed / name).read_bytes()
 
     def losses(folder):
-        lines = [json.loads(line) for line in (folder / "losses.jsonl").read_text().splitlines()]
+        lines = [json.loads(line) for line in (folder / "logs" / "losses.jsonl").read_text().splitlines()]
         return [{k: v for k, v in line.items() if k != "seconds"} for line in lines]
 
     assert losses(killed) == losses(undisturbed)
@@ -170,8 +170,8 @@ def test_parts_of_a_batch_add_up(tmp_path):
 def test_windows_are_normalised_by_their_prefix_alone():
     windows = Windows([stretch()], 40, (10, 30))
     batch = windows.draw(16, [3])
-    assert ((batch.prefix >= 10) & (batch.prefix <= 30)).all()
-    for candles, prefix in zip(batch.candles, batch.prefix, strict=True):
+    assert ((batch["prefix"] >= 10) & (batch["prefix"] <= 30)).all()
+    for candles, prefix in zip(batch["candles"], batch["prefix"], strict=True):
         np.testing.assert_allclose(candles[:prefix, :4].mean(axis=0), 0, atol=1e-3)
         np.testing.assert_allclose(candles[:prefix, 3].std(), 1, atol=1e-3)
 
@@ -179,7 +179,7 @@ def test_windows_are_normalised_by_their_prefix_alone():
 def test_what_comes_after_the_prefix_does_not_reach_its_normalisation():
     base = stretch(40)
     changed = Stretch(np.concatenate([base.candles[:20], base.candles[20:] * 3]), base.stamps)
-    one, other = (Windows([s], 40, (20, 20)).draw(1, [0]).candles[0] for s in (base, changed))
+    one, other = (Windows([s], 40, (20, 20)).draw(1, [0])["candles"][0] for s in (base, changed))
     np.testing.assert_array_equal(one[:20], other[:20])
     assert (one[20:] != other[20:]).any()
 
@@ -188,11 +188,11 @@ def test_only_bars_after_the_prefix_are_learned():
     tokenizer, model = golden()
     objective = ModelObjective(model, tokenizer).eval()
     batch = Windows([stretch()], 40, (30, 30)).draw(4, [0])
-    tensors = [torch.from_numpy(x) for x in (batch.candles, batch.stamps, batch.prefix)]
+    tensors = {name: torch.from_numpy(array) for name, array in batch.items()}
     with torch.no_grad():
-        found = objective(*tensors)
-        s1, s2 = tokenizer.encode(tensors[0])
-        logits = model(s1[:, :-1], s2[:, :-1], tensors[1][:, :-1], s1[:, 1:])
+        found = objective(**tensors)
+        s1, s2 = tokenizer.encode(tensors["candles"])
+        logits = model(s1[:, :-1], s2[:, :-1], tensors["stamps"][:, :-1], s1[:, 1:])
     for name, part, target in zip(("s1", "s2"), logits, (s1, s2), strict=True):
         expected = torch.nn.functional.cross_entropy(part[:, 29:].flatten(0, 1), target[:, 30:].flatten())
         torch.testing.assert_close(found[name], expected)
@@ -231,7 +231,7 @@ def test_bfloat16_trains_close_to_float32(tmp_path):
         tokenizer, model = golden()
         schedule = Schedule(3, 4, 1e-3, 0, 0.01, 1.0, 1, precision, 3, 0)
         windows = Windows([stretch()], 32, (8, 24))
-        ((record, _),) = fit(
+        ((_, record, _),) = fit(
             ModelObjective(model, tokenizer), windows, [windows.draw(4, [9])], schedule, tmp_path / precision
         )
         losses.append(record.validation["loss"])
@@ -244,9 +244,9 @@ def test_bfloat16_trains_close_to_float32(tmp_path):
 def test_a_batch_follows_from_seed_and_step(seed, step):
     windows = Windows([stretch(), stretch(60, 1)], 32, (8, 24), mirror=0.5, no_volume=0.5)
     one, other = windows.draw(4, [seed, step]), windows.draw(4, [seed, step])
-    assert (one.candles == other.candles).all()
-    assert (one.prefix == other.prefix).all()
-    assert np.abs(one.candles).max() <= 5
+    assert (one["candles"] == other["candles"]).all()
+    assert (one["prefix"] == other["prefix"]).all()
+    assert np.abs(one["candles"]).max() <= 5
 
 
 def test_upside_down_changes_the_sign_of_every_return():
@@ -261,7 +261,7 @@ def test_stretches_count_by_the_windows_they_hold():
     short, long = stretch(40, 1), stretch(400, 2)
     short = Stretch(short.candles * 0 + 7.0, short.stamps)
     batch = Windows([short, long], 32, (8, 8)).draw(2000, [0])
-    share = np.mean([np.ptp(c) == 0 for c in batch.candles])
+    share = np.mean([np.ptp(c) == 0 for c in batch["candles"]])
     assert share == pytest.approx(9 / (9 + 369), abs=0.015)
 
 
@@ -273,7 +273,7 @@ def test_too_short_a_history_is_refused():
 def test_scale_is_that_of_the_forecaster():
     candles = stretch().candles[:32]
     batch = Windows([Stretch(candles, stretch().stamps[:32])], 32, (20, 20)).draw(1, [0])
-    np.testing.assert_allclose(batch.candles[0], Scale.of(candles[:20]).normalise(candles), atol=1e-6)
+    np.testing.assert_allclose(batch["candles"][0], Scale.of(candles[:20]).normalise(candles), atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -304,7 +304,8 @@ def test_another_training_does_not_go_on_from_a_state(tmp_path, change, data):
 def test_a_training_that_ended_gives_its_snapshot_again(tmp_path):
     first = list(KronosPretrain(**TINY).build().train(examples(), examples(1), None, tmp_path))[-1]
     weights = (first.path / "model" / "model.safetensors").read_bytes()
-    (again,) = KronosPretrain(**TINY).build().train(examples(), examples(1), None, tmp_path)
+    found = KronosPretrain(**TINY).build().train(examples(), examples(1), None, tmp_path)
+    (again,) = (snapshot for snapshot in found if snapshot.path is not None)
     assert again == first
     assert (again.path / "model" / "model.safetensors").read_bytes() == weights
 
@@ -347,7 +348,7 @@ def test_two_devices_train_one_model(tmp_path):
     ]
     assert [rank.wait(timeout=120) for rank in ranks] == [0, 0]
     one, two = (
-        [json.loads(line) for line in (tmp_path / name / "losses.jsonl").read_text().splitlines()]
+        [json.loads(line) for line in (tmp_path / name / "logs" / "losses.jsonl").read_text().splitlines()]
         for name in ("one", "two")
     )
     assert [(x["phase"], x["step"]) for x in one] == [(x["phase"], x["step"]) for x in two]

@@ -105,8 +105,8 @@ class Watched(Engine):
         self.s1_seen: list[Tensor] = []
         self.s2_seen: list[Tensor] = []
 
-    def s1_logits(self, state: Tensor) -> Tensor:
-        self.s1_seen.append(super().s1_logits(state))
+    def s1_logits(self, state: Tensor, target: Tensor | None) -> Tensor:
+        self.s1_seen.append(super().s1_logits(state, target))
         return self.s1_seen[-1]
 
     def s2_logits(self, state: Tensor, s1: Tensor, tape: Tape, place: Place) -> Tensor:

@@ -56,7 +56,7 @@ def read_tensors(path: Path, expected: Mapping[str, Tensor]) -> dict[str, Tensor
     Their names and shapes must be those of ``expected``, and where that is a float they must be so too, of any
     width. Raises WeightsError.
     """
-    _refuse_pickles(path)
+    refuse_pickles(path)
     try:
         with _readable(path), safe_open(path, framework="pt") as file:
             stored = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
@@ -92,7 +92,8 @@ def _compare(path: Path, stored: Mapping[str, tuple[list[int], str]], expected: 
     if differing:
         problems.append(_some(differing))
     if problems:
-        raise WeightsError(f"{path} does not fit the {CONFIG} beside it: {'; '.join(problems)}")
+        config = CONFIG if path.name == WEIGHTS else "configuration"
+        raise WeightsError(f"{path} does not fit the {config} beside it: {'; '.join(problems)}")
 
 
 def _some(items: list[str]) -> str:
@@ -100,16 +101,17 @@ def _some(items: list[str]) -> str:
     return ", ".join(items[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
-def _refuse_pickles(path: Path) -> None:
-    """Say it where there are weights, but not in the only format that is safe to load."""
+def refuse_pickles(path: Path) -> None:
+    """Raise WeightsError where there are no weights, or not in the only format that is safe to load."""
     advice = "only safetensors are loaded: convert the weights with safetensors.torch.save_file"
     if not path.exists():
         pickled = sorted(p.name for p in path.parent.iterdir() if p.suffix in _PICKLED)
         if pickled:
             raise WeightsError(
-                f"{path.parent} holds {pickled[0]}, a pickle that may run code, and no {WEIGHTS}; {advice}"
+                f"{path.parent} holds {pickled[0]}, a pickle that may run code, and no {path.name}; {advice}"
             )
-        raise WeightsError(f"there is no {path}; give a folder that holds {CONFIG} and {WEIGHTS}")
+        config = CONFIG if path.name == WEIGHTS else "the configuration"
+        raise WeightsError(f"there is no {path}; give a folder that holds {config} and {path.name}")
     with _readable(path), path.open("rb") as file:
         start = file.read(32)
     if start.startswith((b"PK\x03\x04", b"\x80")) and not start[8:9] == b"{":

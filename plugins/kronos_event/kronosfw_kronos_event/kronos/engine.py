@@ -7,16 +7,19 @@ Nothing here changes once it is made, so any number of threads may share an engi
 from __future__ import annotations
 
 import math
+from copy import copy
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from .adapter import Adapter
 from .candles import CLOSE
+from .events import gate
 from .layers import rms_norm, rotate
 from .model import DependencyLayer, Kronos
-from .stack import Memory, Place, Stack
+from .stack import Adapted, Memory, Place, Stack
 from .tokenizer import KronosTokenizer, to_signs
 
 
@@ -37,6 +40,8 @@ class Engine:
     ``rotary`` rotates positions in the layer between s1 and s2, as in training; the published generation leaves
     them unrotated.
     """
+
+    adapter: Adapter | None = None
 
     def __init__(self, tokenizer: KronosTokenizer, model: Kronos, rotary: bool = False) -> None:
         bits = [(m.config.s1_bits, m.config.s2_bits) for m in (tokenizer, model)]
@@ -59,18 +64,36 @@ class Engine:
             self._answers = torch.cat([cross.k_proj.weight, cross.v_proj.weight])
             self._answers_bias = torch.cat([cross.k_proj.bias, cross.v_proj.bias])
 
-    def read(self, s1: Tensor, s2: Tensor, stamps: Tensor, paths: int, slots: int) -> tuple[Tensor, Tape]:
-        """Run contexts ``[G, T]``; return their normed states ``[G, T, D]`` and what is to be remembered."""
-        x, layers = self._transformer.read(self._embed(s1, s2, stamps), paths, slots)
+    def with_adapter(self, adapter: Adapter | None) -> Engine:
+        """Return an engine that shares these weights and adds an adapter to them, or none."""
+        other = copy(self)
+        other.adapter = adapter and adapter.to(self.device, self.dtype)
+        return other
+
+    def read(
+        self, s1: Tensor, s2: Tensor, stamps: Tensor, events: Tensor | None, paths: int, slots: int
+    ) -> tuple[Tensor, Tape]:
+        """Run contexts ``[G, T]``; return their normed states ``[G, T, D]`` and what is to be remembered.
+
+        ``events [G, T, I]`` are the adapter's inputs; without them the base model runs.
+        """
+        x, adapted = self._embed(s1, s2, stamps, events)
+        x, layers = self._transformer.read(x, paths, slots, adapted)
         x = rms_norm(x, self.model.norm.weight)
         k, v = self._keys_values(x)
         if self._rope is not None:
             k = rotate(k, self._rope[:, : x.shape[1]])
         return x, Tape(layers, Memory.of(k, v, paths, slots))
 
-    def go_on(self, s1: Tensor, s2: Tensor, stamps: Tensor, tape: Tape, place: Place) -> Tensor:
-        """Run what paths add ``[G, n, L]``, stamps ``[G, 1, L, 5]``; return normed states ``[G, n, L, D]``."""
-        x = self._transformer.go_on(self._embed(s1, s2, stamps), tape.layers, place)
+    def go_on(
+        self, s1: Tensor, s2: Tensor, stamps: Tensor, events: Tensor | None, tape: Tape, place: Place
+    ) -> Tensor:
+        """Run what paths add ``[G, n, L]``, stamps ``[G, 1, L, 5]``, events ``[G, 1, L, I]``.
+
+        Returns normed states ``[G, n, L, D]``.
+        """
+        x, adapted = self._embed(s1, s2, stamps, events)
+        x = self._transformer.go_on(x, tape.layers, place, adapted)
         x = rms_norm(x, self.model.norm.weight)
         k, v = self._keys_values(x)
         if self._rope is not None:
@@ -78,9 +101,16 @@ class Engine:
         tape.dependency.add(k, v, place)
         return x
 
-    def s1_logits(self, state: Tensor) -> Tensor:
-        """Return the logits ``[..., V1]`` of the next s1 after states ``[..., D]``."""
-        return self.model.head.proj_s1(state)
+    def s1_logits(self, state: Tensor, target: Tensor | None) -> Tensor:
+        """Return the logits ``[..., V1]`` of the next s1 after states ``[..., D]``.
+
+        ``target [..., I]`` are the inputs of the bar to come.
+        """
+        logits = self.model.head.proj_s1(state)
+        events = None if self.adapter is None else self.adapter.events
+        if target is None or events is None or events.tilt is None:
+            return logits
+        return logits + events.logits(target)
 
     def s2_logits(self, state: Tensor, s1: Tensor, tape: Tape, place: Place) -> Tensor:
         """Return the logits ``[G, n, V2]`` of the next s2 given its ``s1 [G, n]``, after states ``[G, n or 1, D]``.
@@ -119,8 +149,18 @@ class Engine:
         x = self._decoder.go_on(x, [memory.fork(tokens) for memory in memories], place)
         return self.tokenizer.head(x)[:, :, 0, CLOSE].argsort(dim=-1)
 
-    def _embed(self, s1: Tensor, s2: Tensor, stamps: Tensor) -> Tensor:
-        return self._s1_rows[s1] + self._s2_rows[s2] + self.model.time_emb(stamps)
+    def _embed(
+        self, s1: Tensor, s2: Tensor, stamps: Tensor, events: Tensor | None
+    ) -> tuple[Tensor, Adapted | None]:
+        """Return the input of the transformer, and what the adapter adds to its layers."""
+        x = self._s1_rows[s1] + self._s2_rows[s2] + self.model.time_emb(stamps)
+        adapter = self.adapter
+        if adapter is None or (adapter.events is not None and events is None):
+            return x, None
+        if adapter.events is not None and events is not None:
+            x = x + adapter.events(events)
+        opened = None if events is None else gate(events, self.dtype)
+        return x, None if adapter.layers is None else Adapted(adapter.layers, opened)
 
     def _keys_values(self, x: Tensor) -> tuple[Tensor, Tensor]:
         heads = F.linear(x, self._answers, self._answers_bias).unflatten(-1, (2, DependencyLayer.HEADS, -1))

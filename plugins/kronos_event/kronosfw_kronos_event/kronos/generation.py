@@ -33,6 +33,8 @@ class Series:
     stamps: NDArray[np.int64]
     """Time stamps of the context and of the bars to come ``[T + H, 5]``."""
     seed: int
+    events: NDArray[np.float32] | None = None
+    """What a model with an adapter is told of events (``Channels.inputs``), ``[T + H, I]``."""
 
     def __post_init__(self) -> None:
         bars, steps = len(self.candles), len(self.stamps) - len(self.candles)
@@ -42,6 +44,8 @@ class Series:
             )
         if not np.isfinite(self.candles).all():
             raise ValueError("candles must be finite")
+        if self.events is not None and (len(self.events) != len(self.stamps) or not np.isfinite(self.events).all()):
+            raise ValueError(f"events [T + H, I] must be finite and as many as stamps, not {self.events.shape}")
         if (self.stamps < 0).any() or (self.stamps >= list(STAMPS.values())).any():
             raise ValueError(f"stamps are {', '.join(STAMPS)}, each below {', '.join(map(str, STAMPS.values()))}")
 
@@ -53,7 +57,8 @@ class Series:
     def last(self, bars: int) -> Series:
         """Return the series with at most the last ``bars`` of its context."""
         drop = max(len(self.candles) - bars, 0)
-        return Series(self.candles[drop:], self.stamps[drop:], self.seed)
+        events = None if self.events is None else self.events[drop:]
+        return Series(self.candles[drop:], self.stamps[drop:], self.seed, events)
 
 
 @dataclass(frozen=True)
@@ -97,6 +102,7 @@ class Generation:
         self.s1, self.s2 = engine.tokenizer.encode(self._put(contexts).to(engine.candle_dtype))
         self.stamps = self._put(np.stack([_padded(s.stamps[: -s.steps], self.longest) for s in series]))
         self.ahead = self._put(np.stack([_padded(s.stamps[-s.steps :], self.steps) for s in series]))[:, None]
+        self.events, self.events_ahead = self._events(series)
         self.lengths = self._put(lengths)
         self.padding = None
         if lengths.min() < self.longest:
@@ -146,24 +152,44 @@ class Generation:
             more = self.options.chunk - 1 if self.options.sliding == "chunked" else 0
             self.dropped = min(over + more, self.longest - 1)
         kept = slice(self.dropped, None)
-        context = self.s1[:, kept], self.s2[:, kept], self.stamps[:, kept]
+        events = None if self.events is None else self.events[:, kept]
+        context = self.s1[:, kept], self.s2[:, kept], self.stamps[:, kept], events
         states, self.tape = self.engine.read(*context, self.options.paths, self.steps)
         if not step:
             return self._last(states, self.lengths - self.dropped)[:, None]
         place = self._place(0, step, self.dropped)
-        s1, s2 = self.tokens[..., :step]
-        return self.engine.go_on(s1, s2, self.ahead[:, :, :step], self.tape, place)[:, :, -1]
+        return self._go_on(place)[:, :, -1]
 
     def _advance(self, place: Place) -> Tensor:
         """Run the last token of each path; return the states ``[G, n, D]`` from which the next is drawn."""
+        return self._go_on(place)[:, :, 0]
+
+    def _go_on(self, place: Place) -> Tensor:
         s1, s2 = self.tokens.index_select(-1, place.slots)
-        return self.engine.go_on(s1, s2, self.ahead.index_select(2, place.slots), self.tape, place)[:, :, 0]
+        stamps = self.ahead.index_select(2, place.slots)
+        return self.engine.go_on(s1, s2, stamps, self._rows(place.slots), self.tape, place)
+
+    def _rows(self, slots: Tensor) -> Tensor | None:
+        """Return the event channels of bars to come, ``[G, 1, L, I]``."""
+        return None if self.events_ahead is None else self.events_ahead.index_select(2, slots)
+
+    def _events(self, series: Sequence[Series]) -> tuple[Tensor | None, Tensor | None]:
+        """Return the event channels of the contexts ``[G, T, I]`` and of the bars to come, if there are any."""
+        given = [(one.events, one.steps) for one in series if one.events is not None]
+        if self.engine.adapter is None or not given:
+            return None, None
+        if len(given) < len(series):
+            raise ValueError("either all series of a batch have event channels, or none")
+        context = np.stack([_padded(events[:-steps], self.longest) for events, steps in given])
+        ahead = np.stack([_padded(events[-steps:], self.steps) for events, steps in given])
+        return self._put(context), self._put(ahead)[:, None]
 
     def _draw(self, states: Tensor, place: Place) -> None:
         """Draw the tokens of the step after ``place``, and decode them where the next draws need it."""
         step = place.slots + 1
         u1, u2 = self.uniforms.index_select(1, step)[:, 0]
-        weights = self.options.filter(self.engine.s1_logits(states))
+        target = self._rows(step)
+        weights = self.options.filter(self.engine.s1_logits(states, None if target is None else target[:, :, 0]))
         if self.ordered:
             weights = weights.gather(-1, self.order.expand_as(weights))
             close = self.candles.index_select(2, place.slots.clamp_min(0))[:, :, 0, CLOSE]

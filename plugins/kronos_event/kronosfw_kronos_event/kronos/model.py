@@ -62,9 +62,13 @@ class Kronos(Pretrained):
         self.register_buffer("dep_rope", rotary_table(c.d_model // DependencyLayer.HEADS), persistent=False)
         self.apply(_initialise)
 
-    def hidden(self, s1: Tensor, s2: Tensor, stamps: Tensor) -> Tensor:
-        """Return normed hidden states ``[B, T, D]`` for tokens ``[B, T]`` and stamps ``[B, T, 5]``."""
-        x = self.token_drop(self.embedding(s1, s2) + self.time_emb(stamps))
+    def hidden(self, s1: Tensor, s2: Tensor, stamps: Tensor, events: Tensor | None = None) -> Tensor:
+        """Return normed hidden states ``[B, T, D]`` for tokens ``[B, T]`` and stamps ``[B, T, 5]``.
+
+        ``events [B, T, D]`` is what an event embedding adds; without it this is the base model, bit for bit.
+        """
+        x = self.embedding(s1, s2) + self.time_emb(stamps)
+        x = self.token_drop(x if events is None else x + events)
         for block in self.transformer:
             x = block(x, self.rope)
         return self.norm(x)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass
 
 import torch
 
+from .adapter import Adapter
 from .candles import Floats, Scale
 from .engine import Engine
 from .generation import Generation, Options, Series
@@ -36,6 +38,12 @@ class Sampler:
     ) -> None:
         self.options = options or Options()
         self._engine = Engine(tokenizer, model, rotary)
+
+    def with_adapter(self, adapter: Adapter | None) -> Sampler:
+        """Return a sampler that shares these weights and adds an adapter to them, or none."""
+        other = copy(self)
+        other._engine = self._engine.with_adapter(adapter)
+        return other
 
     def sample(self, series: Sequence[Series]) -> list[Paths]:
         """Return the paths of each series, in order; raises ValueError for a horizon too long for the model."""

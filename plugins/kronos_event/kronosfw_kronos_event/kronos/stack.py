@@ -8,7 +8,7 @@ a path attends to both in one softmax.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -83,6 +83,28 @@ class Place:
 
 
 @dataclass(frozen=True)
+class LowRank:
+    """What an adapter adds to a packed linear layer (Hu et al., LoRA, 2021), its scale folded into ``up``."""
+
+    down: Tensor
+    """``[R, in]``"""
+    up: Tensor
+    """``[out, R]``"""
+
+
+Adaptation = Mapping[str, LowRank]
+"""What an adapter adds to a layer: to its ``qkv``, ``out``, ``gates`` and ``down``, those that are there."""
+
+
+@dataclass(frozen=True)
+class Adapted:
+    """The adaptation of every layer, and where it is open, ``[..., L, 1]``; everywhere where None."""
+
+    layers: Sequence[Adaptation]
+    open: Tensor | None
+
+
+@dataclass(frozen=True)
 class Layer:
     """One block's weights, those that are applied to the same input packed into one matrix."""
 
@@ -110,10 +132,25 @@ class Layer:
             down=f.w2.weight.detach(),
         )
 
-    def feed_forward(self, x: Tensor) -> Tensor:
-        """Return x after the second half of the block."""
-        gate, value = F.linear(rms_norm(x, self.norm2), self.gates).chunk(2, dim=-1)
-        return x + F.linear(F.silu(gate) * value, self.down)
+    def projected(self, x: Tensor, adapted: Adaptation, open: Tensor | None) -> Tensor:
+        """Return queries, keys and values of x, packed ``[..., L, 3 D]``."""
+        x = rms_norm(x, self.norm1)
+        return _added(F.linear(x, *self.qkv), x, adapted.get("qkv"), open)
+
+    def after(self, x: Tensor, found: Tensor, adapted: Adaptation, open: Tensor | None) -> Tensor:
+        """Return x after the block, for what its attention found ``[..., L, D]``."""
+        x = x + _added(F.linear(found, *self.out), found, adapted.get("out"), open)
+        y = rms_norm(x, self.norm2)
+        gate, value = _added(F.linear(y, self.gates), y, adapted.get("gates"), open).chunk(2, dim=-1)
+        y = F.silu(gate) * value
+        return x + _added(F.linear(y, self.down), y, adapted.get("down"), open)
+
+
+def _added(y: Tensor, x: Tensor, adapter: LowRank | None, open: Tensor | None) -> Tensor:
+    if adapter is None:
+        return y
+    z = F.linear(x, adapter.down)
+    return y + F.linear(z if open is None else z * open, adapter.up)
 
 
 class Stack:
@@ -125,26 +162,34 @@ class Stack:
         self.heads = own[0].self_attn.heads
         self.rope = rope
 
-    def read(self, x: Tensor, paths: int, slots: int) -> tuple[Tensor, list[Memory]]:
+    def read(
+        self, x: Tensor, paths: int, slots: int, adapted: Adapted | None = None
+    ) -> tuple[Tensor, list[Memory]]:
         """Run contexts ``[G, T, D]``; return their states and a memory with room for what ``paths`` paths add."""
         rope, memories = self.rope[:, : x.shape[1]], []
-        for layer in self.layers:
-            q, k, v = self._heads(F.linear(rms_norm(x, layer.norm1), *layer.qkv))
+        for layer, extra in self._with(adapted):
+            q, k, v = self._heads(layer.projected(x, *extra))
             q, k = rotate(q, rope), rotate(k, rope)
             y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
-            x = layer.feed_forward(x + F.linear(y.transpose(1, 2).flatten(2), *layer.out))
+            x = layer.after(x, y.transpose(1, 2).flatten(2), *extra)
             memories.append(Memory.of(k, v, paths, slots))
         return x, memories
 
-    def go_on(self, x: Tensor, memories: Sequence[Memory], place: Place) -> Tensor:
+    def go_on(self, x: Tensor, memories: Sequence[Memory], place: Place, adapted: Adapted | None = None) -> Tensor:
         """Run what paths add, ``[G, n, L, D]``, and return its states."""
         rope = self.rope[:, place.positions][:, :, None, None]
-        for layer, memory in zip(self.layers, memories, strict=True):
-            q, k, v = self._heads(F.linear(rms_norm(x, layer.norm1), *layer.qkv))
+        for (layer, extra), memory in zip(self._with(adapted), memories, strict=True):
+            q, k, v = self._heads(layer.projected(x, *extra))
             memory.add(rotate(k, rope), v, place)
             y = memory.attend(rotate(q, rope), place)
-            x = layer.feed_forward(x + F.linear(y.transpose(2, 3).flatten(3), *layer.out))
+            x = layer.after(x, y.transpose(2, 3).flatten(3), *extra)
         return x
+
+    def _with(self, adapted: Adapted | None) -> list[tuple[Layer, tuple[Adaptation, Tensor | None]]]:
+        """Return the layers, each with what an adapter adds to it and where that is open."""
+        if adapted is None:
+            return [(layer, ({}, None)) for layer in self.layers]
+        return [(layer, (extra, adapted.open)) for layer, extra in zip(self.layers, adapted.layers, strict=True)]
 
     def _heads(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return queries, keys and values ``[..., h, L, d]`` of their packed projections ``[..., L, 3 D]``."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,16 +23,8 @@ class Stretch:
     """``[N, 5]``"""
 
 
-@dataclass(frozen=True)
-class Batch:
-    """B windows of T bars."""
-
-    candles: NDArray[np.float32]
-    """Normalised, ``[B, T, 6]``."""
-    stamps: NDArray[np.int64]
-    """``[B, T, 5]``"""
-    prefix: NDArray[np.int64]
-    """How many bars each window was normalised by, ``[B]``."""
+Batch = Mapping[str, NDArray[Any]]
+"""What an objective is called with, by name; the first axis counts windows."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +52,10 @@ class Windows:
         return np.array([max(len(s.candles) - self.length + 1, 0) for s in self.stretches], dtype=np.float64)
 
     def draw(self, size: int, seed: Sequence[int]) -> Batch:
-        """Return the batch of ``size`` windows that belongs to a seed."""
+        """Return the batch of ``size`` windows that belongs to a seed.
+
+        ``candles [B, T, 6]`` are normalised by the first ``prefix [B]`` bars of each; ``stamps`` are ``[B, T, 5]``.
+        """
         rng = np.random.default_rng(seed)
         rooms = self._rooms
         which = rng.choice(len(rooms), size, p=rooms / rooms.sum())
@@ -77,7 +73,7 @@ class Windows:
                 window = window * (1.0, 1.0, 1.0, 1.0, 0.0, 0.0)
             candles.append(Scale.of(window[: prefix[i]]).normalise(window))
             stamps.append(stretch.stamps[rows])
-        return Batch(np.stack(candles).astype(np.float32), np.stack(stamps), prefix)
+        return {"candles": np.stack(candles).astype(np.float32), "stamps": np.stack(stamps), "prefix": prefix}
 
 
 def upside_down(candles: Floats) -> Floats:

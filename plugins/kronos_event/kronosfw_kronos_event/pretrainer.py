@@ -19,11 +19,11 @@ from kronosfw.types import Bars, Example, Snapshot
 from .bars import to_candles, to_stamps
 from .kronos.model import Kronos, KronosConfig
 from .kronos.tokenizer import KronosTokenizer, TokenizerConfig
-from .pretrain.batches import Batch, Stretch, Windows
-from .pretrain.objectives import ModelObjective, TokenizerObjective
-from .pretrain.training import Record, Schedule, fit
 from .pretrain_options import KronosPretrain, Phase
 from .sources import ABOUT
+from .training.batches import Batch, Stretch, Windows
+from .training.loop import Record, Schedule, fit
+from .training.objectives import ModelObjective, TokenizerObjective
 
 VALIDATION_BATCHES = 8
 PHASES = "tokenizer_training", "model_training"
@@ -35,7 +35,7 @@ class KronosPretrainer:
     """Trains on stretches of bars: each example's window and target together, windows drawn at random within.
 
     ``out`` gets a folder ``step-…`` for each snapshot with ``tokenizer/`` and ``model/`` in the published format,
-    ``losses.jsonl``, and below ``training/`` the state that a killed training goes on from.
+    ``logs/losses.jsonl``, and below ``training/`` the state that a killed training goes on from.
     """
 
     def __init__(self, options: KronosPretrain) -> None:
@@ -58,17 +58,26 @@ class KronosPretrainer:
             tokenizer, model = self._new() if start is None else load(start)
         subject = digest(options, data, tokenizer, model)
         objective = TokenizerObjective(tokenizer.train(), options.fine)
-        for _ in self._fit("tokenizer", objective, windows, batches, out, subject):
-            pass
+        yield from (
+            Snapshot(step, None, total=self._steps)
+            for step, _, _ in self._fit("tokenizer", objective, windows, batches, out, subject)
+        )
         subject = digest(options, data, tokenizer, model)
         learner = ModelObjective(model.train(), tokenizer)
-        for record, writes in self._fit("model", learner, windows, batches, out, subject):
+        before = self.options.tokenizer_training.steps
+        for step, record, writes in self._fit("model", learner, windows, batches, out, subject):
+            if record is None:
+                yield Snapshot(before + step, None, total=self._steps)
+                continue
             folder = out / f"step-{record.step:07d}"
             if writes:
                 self._write(folder, tokenizer, model)
-            yield Snapshot(
-                record.step, folder, {f"train_{k}": v for k, v in record.train.items()} | record.validation
-            )
+            metrics = {f"train_{k}": v for k, v in record.train.items()} | record.validation
+            yield Snapshot(before + step, folder, metrics, self._steps)
+
+    @property
+    def _steps(self) -> int:
+        return self.options.tokenizer_training.steps + self.options.model_training.steps
 
     def _write(self, folder: Path, tokenizer: KronosTokenizer, model: Kronos) -> None:
         options = self.options
@@ -119,18 +128,19 @@ class KronosPretrainer:
         validation: list[Batch],
         out: Path,
         subject: str,
-    ) -> Iterator[tuple[Record, bool]]:
+    ) -> Iterator[tuple[int, Record | None, bool]]:
         phase: Phase = getattr(self.options, f"{name}_training")
         schedule = Schedule(**phase.model_dump(), precision=self.options.precision, seed=self.options.seed)
         if not schedule.steps:
             return
         if self.options.compile:
             objective.compile()
-        for record, writes in fit(objective, windows, validation, schedule, out / "training" / name, subject):
-            log.info("%s, step %d of %d: %s", name, record.step, phase.steps, record.validation)
-            if writes:
-                note(out / "losses.jsonl", {"phase": name, **asdict(record)})
-            yield record, writes
+        for step, record, writes in fit(objective, windows, validation, schedule, out / "training" / name, subject):
+            if record is not None:
+                log.info("%s, step %d of %d: %s", name, step, phase.steps, record.validation)
+                if writes:
+                    note(out / "logs" / "losses.jsonl", {"phase": name, **asdict(record)})
+            yield step, record, writes
 
     def _windows(self, stretches: list[Stretch], purpose: str, mirror: float = 0.0) -> Windows:
         o = self.options
@@ -142,6 +152,7 @@ class KronosPretrainer:
 
 def note(path: Path, record: dict[str, Any]) -> None:
     """Add a record to a file of JSON lines, in the place of one of that phase and step that a killed run left."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     lines = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
     kept = {(line["phase"], line["step"]): line for line in [*lines, record]}
     text = "".join(json.dumps(line) + "\n" for line in kept.values())

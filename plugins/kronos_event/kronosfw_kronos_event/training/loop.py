@@ -6,11 +6,11 @@ import json
 import math
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -18,8 +18,10 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ..kronos.checkpoint import aside
-from .batches import Batch, Windows
+from .batches import Batch
 
+BEAT = 0.5
+"""Seconds from one sign of life to the next."""
 MOMENTS = "exp_avg", "exp_avg_sq", "step"
 """What AdamW remembers of each parameter."""
 
@@ -42,6 +44,8 @@ class Schedule:
     """``float32`` or ``bfloat16``."""
     evaluate_every: int
     seed: int
+    faster: Mapping[str, float] = field(default_factory=dict)
+    """Factors on the learning rate of parameters whose names begin so."""
 
     def rate(self, step: int) -> float:
         """Return the learning rate of a step: a linear warm-up, then a cosine down to a fiftieth."""
@@ -49,6 +53,18 @@ class Schedule:
             return self.learning_rate * (step + 1) / self.warmup
         done = (step - self.warmup) / max(self.steps - self.warmup, 1)
         return self.learning_rate * (0.02 + 0.98 * (1 + math.cos(math.pi * done)) / 2)
+
+    def factor(self, name: str) -> float:
+        """Return the factor on the learning rate of a parameter."""
+        return next((factor for beginning, factor in self.faster.items() if name.startswith(beginning)), 1.0)
+
+
+class Batches(Protocol):
+    """Where the windows of a step come from."""
+
+    def draw(self, size: int, seed: Sequence[int]) -> Batch:
+        """Return the batch of ``size`` windows that belongs to a seed."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -65,19 +81,23 @@ class Record:
 
 def fit(
     objective: nn.Module,
-    windows: Windows,
-    validation: list[Batch],
+    windows: Batches,
+    validation: Sequence[Batch],
     schedule: Schedule,
     folder: Path,
     subject: str = "",
-) -> Iterator[tuple[Record, bool]]:
-    """Train the objective's parameters in place; yield a record every ``evaluate_every`` steps and at the end.
+    baseline: bool = False,
+) -> Iterator[tuple[int, Record | None, bool]]:
+    """Train the objective's parameters in place; yield the step, and a record every ``evaluate_every`` steps.
 
-    Beside the record stands whether this process is the one that writes files, where there are several. What a step
-    draws follows from seed and step alone. When a record has been taken in, the state is kept in ``folder``, so a
-    run killed at any moment and started again ends with the same weights; one that had ended yields its last record
-    again. ``subject`` says what is trained on what: raises ValueError where the folder holds the state of another
-    training, where there are fewer windows in a batch than devices, or where a loss is no longer finite.
+    Where nothing was evaluated the record is None, a sign of life every ``BEAT`` seconds. The last step has one,
+    and with ``baseline`` so has step 0, before anything is learned. Beside it stands whether this process is the
+    one that writes files, where there are several. What a step draws follows from seed and step alone. The
+    objective returns scalars, of which ``loss`` is made small, and pairs of a sum and a count. When a record has
+    been taken in, the state is kept in ``folder``, so a run killed at any moment and started again ends with the
+    same weights; one that had ended yields its last record again. ``subject`` says what is trained on what: raises
+    ValueError where the folder holds the state of another training, where there are fewer windows in a batch than
+    devices, or where a loss is no longer finite.
     """
     from accelerate import Accelerator
 
@@ -85,7 +105,11 @@ def fit(
     accelerator = Accelerator()
     half = schedule.precision == "bfloat16"
     weights = {name: p for name, p in objective.named_parameters() if p.requires_grad}
-    optimizer = torch.optim.AdamW(weights.values(), lr=0.0, betas=(0.9, 0.95), weight_decay=schedule.weight_decay)
+    speeds = defaultdict(list)
+    for name, p in weights.items():
+        speeds[schedule.factor(name)].append(p)
+    groups = [{"params": own, "factor": factor} for factor, own in speeds.items()]
+    optimizer = torch.optim.AdamW(groups, lr=0.0, betas=(0.9, 0.95), weight_decay=schedule.weight_decay)
     if schedule.batch < accelerator.num_processes:
         raise ValueError(
             f"a batch of {schedule.batch} windows is too small for {accelerator.num_processes} devices"
@@ -93,15 +117,19 @@ def fit(
     state = State(folder / "state.safetensors", weights, optimizer, {**asdict(schedule), "subject": subject})
     last = state.load()
     if last and last.step == schedule.steps:
-        yield last, accelerator.is_main_process
+        yield last.step, last, accelerator.is_main_process
         return
     first, before = (last.step, last.seconds) if last else (0, 0.0)
     devices = [accelerator.device] if accelerator.device.type == "cuda" else []
     model, stepper = accelerator.prepare(objective, optimizer)
-    began, losses = time.monotonic(), list[dict[str, Tensor]]()
+    if baseline and not last:
+        found = evaluate(model, validation, accelerator, half)
+        yield 0, Record(0, 0.0, {}, found), accelerator.is_main_process
+    began = beat = time.monotonic()
+    losses = list[dict[str, Tensor]]()
     for step in range(first, schedule.steps):
         for group in optimizer.param_groups:
-            group["lr"] = schedule.rate(step)
+            group["lr"] = schedule.rate(step) * group["factor"]
         parts = share(windows.draw(schedule.batch, [schedule.seed, step]), accelerator, schedule.accumulate)
         with torch.random.fork_rng(devices):
             torch.manual_seed((schedule.seed * 1_000_003 + step) * 1009 + accelerator.process_index)
@@ -109,8 +137,8 @@ def fit(
                 with nullcontext() if i + 1 == len(parts) else accelerator.no_sync(model):
                     with torch.autocast(accelerator.device.type, torch.bfloat16, enabled=half):
                         found = model(**part)
-                    accelerator.backward(found["loss"] / len(parts))
-                losses.append({name: value.detach() for name, value in found.items()})
+                    accelerator.backward(value(found["loss"]) / len(parts))
+                losses.append({name: loss.detach() for name, loss in found.items()})
         accelerator.clip_grad_norm_(weights.values(), schedule.clip)
         stepper.step()
         stepper.zero_grad()
@@ -125,13 +153,16 @@ def fit(
             losses.clear()
             if not all(map(math.isfinite, [*record.train.values(), *record.validation.values()])):
                 raise ValueError(f"at step {done} the loss is no longer finite: lower the learning rate")
-            yield record, accelerator.is_main_process
+            yield done, record, accelerator.is_main_process
             if accelerator.is_main_process:
                 state.save(record)
             accelerator.wait_for_everyone()
+        elif time.monotonic() - beat > BEAT:
+            beat = time.monotonic()
+            yield done, None, accelerator.is_main_process
 
 
-def evaluate(model: nn.Module, batches: list[Batch], accelerator: Any, half: bool) -> dict[str, float]:
+def evaluate(model: nn.Module, batches: Sequence[Batch], accelerator: Any, half: bool) -> dict[str, float]:
     """Return the mean losses over batches, in evaluation mode."""
     model.eval()
     with torch.no_grad(), torch.autocast(accelerator.device.type, torch.bfloat16, enabled=half):
@@ -144,21 +175,27 @@ def share(batch: Batch, accelerator: Any, parts: int, every: bool = False) -> li
     """Return this process's share of a batch on its device, in at most ``parts`` parts; ``every`` gives it all."""
     rows = slice(None) if every else slice(accelerator.process_index, None, accelerator.num_processes)
     tensors = {
-        name: torch.from_numpy(getattr(batch, name)[rows]).to(accelerator.device).tensor_split(parts)
-        for name in ("candles", "stamps", "prefix")
+        name: torch.from_numpy(array[rows]).to(accelerator.device).tensor_split(parts)
+        for name, array in batch.items()
     }
     cut = [dict(zip(tensors, part, strict=True)) for part in zip(*tensors.values(), strict=True)]
-    return [part for part in cut if len(part["prefix"])]
+    return [part for part in cut if len(next(iter(part.values())))]
+
+
+def value(loss: Tensor) -> Tensor:
+    """Return a loss that is a scalar, or a pair of sum and count ``[2]``; 0 where nothing was counted."""
+    return loss if loss.ndim == 0 else loss[0] / loss[1].clamp_min(1)
 
 
 def mean(losses: list[dict[str, Tensor]], accelerator: Any) -> dict[str, float]:
-    """Return the mean of each loss over batches and devices."""
+    """Return the mean of each loss over batches and devices, without those of which nothing was counted."""
     columns = defaultdict(list)
     for row in losses:
-        for name, value in row.items():
-            columns[name].append(value)
-    means = {name: torch.stack(values).mean() for name, values in columns.items()}
-    return {name: float(accelerator.reduce(value, "mean")) for name, value in means.items()}
+        for name, loss in row.items():
+            columns[name].append(loss)
+    means = {name: torch.stack(values).mean(dim=0) for name, values in columns.items()}
+    over_all = {name: accelerator.reduce(found, "mean") for name, found in means.items()}
+    return {name: float(value(found)) for name, found in over_all.items() if found.ndim == 0 or found[1]}
 
 
 @dataclass(frozen=True)
