@@ -260,6 +260,10 @@ class TrainerConfig(Component):
         None, ge=1, description="Bars to learn from after each cutoff; the file's `horizon` unless given."
     )
 
+    def inputs(self) -> Mapping[str, str]:
+        """Return fingerprints of the files that the options name: other content makes another training."""
+        return {}
+
     def build(self) -> Trainer:
         raise NotImplementedError
 

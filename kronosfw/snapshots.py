@@ -82,9 +82,12 @@ class Journal:
 
     def exhausted(self, patience: int | None) -> bool:
         """Tell whether so many snapshots in a row were no better than the best before them."""
-        if patience is None or not self._records:
-            return False
-        return sum(record.step > self.best.step for record in self._records.values()) >= patience
+        return exhausted(self.losses, patience)
+
+    @property
+    def losses(self) -> dict[int, float]:
+        """The validation losses by step, where there are any."""
+        return {record.step: record.loss for record in self.records if LOSS in record.metrics}
 
     def _place(self, path: Path) -> str:
         folder = self.folder.resolve()
@@ -92,6 +95,14 @@ class Journal:
         if place == folder or not place.is_relative_to(folder) or not place.is_dir() or not any(place.iterdir()):
             raise ValueError(f"a snapshot must be a folder with files below the one given, not {path}")
         return place.relative_to(folder).as_posix()
+
+
+def exhausted(losses: Mapping[int, float], patience: int | None) -> bool:
+    """Tell whether so many snapshots in a row were no better than the best before them, by step."""
+    if patience is None or not losses:
+        return False
+    best = min(losses, key=lambda step: (losses[step], step))
+    return sum(step > best for step in losses) >= patience
 
 
 def read(folder: Path) -> list[Record]:

@@ -7,8 +7,12 @@ the same command goes on where a killed one stopped, and finds the version where
 from __future__ import annotations
 
 import logging
+import math
+import os
 import shutil
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -31,12 +35,14 @@ from .manifest import digest
 from .pipeline import silent
 from .plugins import Plugins
 from .reading import Failure, Market, Progress, as_moment, listed, present, read, read_facts
-from .snapshots import JOURNAL, Journal, Record
+from .snapshots import JOURNAL, LOSS, Journal, Record, exhausted
 from .types import Moment, Snapshot, moment
 from .windows import Cutter
 
 _BEGINNING = moment("1900-01-01")
 """Facts go back as far for every symbol, whichever others are read beside it."""
+_PUBLISHED_WITHIN = 600
+"""Seconds that a process waits for the one that leads to publish."""
 LOGS = "logs"
 """What a trainer writes below this folder is kept with the version."""
 log = logging.getLogger(__name__)
@@ -137,7 +143,10 @@ def train(
     place = _Place.of(task, asset_class, digest(inputs, 12))
     try:
         there = place.version()
-        version = there or _make(task, trainer, examples, inputs, place, market.cutoff, progress)
+        make = _follow if follows() else _make
+        version = there or make(task, trainer, examples, inputs, place, market.cutoff, progress)
+        if there and not follows():
+            shutil.rmtree(place.work, ignore_errors=True)
         journal = Journal(version)
     except BlockingIOError:
         raise Interrupted(f"another process trains the same, in {place.work}") from None
@@ -284,6 +293,7 @@ def _inputs(task: _Task, plugins: Plugins, examples: tuple[Examples, Examples]) 
         "horizon": task.horizon,
         "seed": config.seed,
         "data": [part.fingerprint() for part in examples],
+        "inputs": dict(required(task.trainer.inputs, task.what)),
         "parent": None
         if task.start is None
         else f"{task.start.name}@{digest(checkpoints.contents(task.start), 12)}",
@@ -321,7 +331,8 @@ def _make(
 ) -> Path:
     """Train, publish and return the version; raises BlockingIOError where another process is at it, and OSError."""
     place.work.mkdir(parents=True, exist_ok=True)
-    with locked(place.work / ".lock"):
+    lock = place.work.with_name(f".{place.work.name}.lock")
+    with locked(lock), _tidied(place.work, lock):
         version = place.version()
         if version is None:
             journal = Journal(place.work)
@@ -331,8 +342,57 @@ def _make(
             manifest = _manifest(task, inputs, examples, best)
             beside = place.work / JOURNAL, place.work / LOGS
             checkpoints.publish(place.work / best.path, version, manifest, *beside)
-        shutil.rmtree(place.work)
+        shutil.rmtree(place.work, ignore_errors=True)
     return version
+
+
+@contextmanager
+def _tidied(work: Path, lock: Path) -> Iterator[None]:
+    """Leave nothing behind where a training has ended, or failed before it began."""
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            work.rmdir()
+        with suppress(OSError):
+            lock.unlink()
+
+
+def follows() -> bool:
+    """Tell whether this process takes part in a training that another one leads, as `accelerate launch` has it."""
+    return os.environ.get("RANK", "0") != "0"
+
+
+def _follow(
+    task: _Task,
+    trainer: Trainer,
+    examples: tuple[Examples, Examples],
+    inputs: Mapping[str, Any],
+    place: _Place,
+    cutoff: Moment,
+    progress: Progress,
+) -> Path:
+    """Train beside the process that leads, which keeps the books and publishes; return its version.
+
+    Both stop after the same snapshot, for they see the same losses. Raises Interrupted where no version comes.
+    """
+    place.work.mkdir(parents=True, exist_ok=True)
+    losses = Journal(place.work).losses
+    snapshots = iter(trainer.train(*examples, task.start, place.work))
+    while not exhausted(losses, task.training.patience):
+        snapshot = required(partial(next, snapshots, None), task.what)
+        if snapshot is None:
+            break
+        if snapshot.path is not None and LOSS in snapshot.metrics:
+            loss = snapshot.metrics[LOSS]
+            losses[snapshot.step] = loss if math.isfinite(loss) else math.inf
+    snapshots.close()  # type: ignore[attr-defined]
+    for _ in range(_PUBLISHED_WITHIN * 5):
+        version = place.version()
+        if version is not None:
+            return version
+        time.sleep(0.2)
+    raise Interrupted(f"the process that leads the training has published nothing in {place.versions}")
 
 
 def _learn(

@@ -60,14 +60,6 @@ class Ledger:
         return [self._facts[place] for place in np.flatnonzero(by_then).tolist()]
 
 
-def last_before(available_at: Moments, moments: Moments) -> NDArray[np.int64]:
-    """Return the position of the last item available strictly before each moment, −1 where there is none.
-
-    The join of a leader: for the bar that opens at a moment, the leader's last bar complete before that.
-    """
-    return np.searchsorted(available_at, moments, side="left") - 1
-
-
 def seed_for(seed: int, symbol: str, cutoff: Moment) -> int:
     """Return the seed of one symbol's forecast at one cutoff, in ``[0, 2**63)``."""
     text = f"{seed}|{symbol}|{cutoff.astype('datetime64[us]').astype(np.int64)}"

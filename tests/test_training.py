@@ -359,7 +359,10 @@ def test_two_processes_do_not_train_the_same(setting, plugins):
     with pytest.raises(Interrupted):
         train(setting(), plugins, progress=stop_at(10))
     work = Walking.calls[-1][-1]
-    with locked(work / ".lock"), pytest.raises(Interrupted, match="another process trains the same"):
+    with (
+        locked(work.with_name(f".{work.name}.lock")),
+        pytest.raises(Interrupted, match="another process trains the same"),
+    ):
         train(setting(), plugins)
     assert train(setting(), plugins).trained
 

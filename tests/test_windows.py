@@ -18,7 +18,7 @@ from kronosfw.plugins import Plugins
 from kronosfw.testing import EncoderContract
 from kronosfw.testing.market import SmallMarket, cutoff_at, random_bars
 from kronosfw.types import moment
-from kronosfw.windows import complete, last_before, seed_for
+from kronosfw.windows import complete, seed_for
 
 MARKETS = {name: SmallMarket.make(n_symbols=2, n=300, market=name) for name in ("24/7", "XNYS")}
 LEVELS = (0.1, 0.5, 0.9)
@@ -55,7 +55,7 @@ class Surprise:
             bars = leaders["BTCUSDT"]
             returns = np.diff(np.log(bars.close), prepend=np.nan)
             join = bars.times.time if self.leak == "label join" else bars.times.available_at
-            row = last_before(join, known_at)
+            row = np.searchsorted(join, known_at, side="left") - 1
             encoded[row >= 0, 2] = returns[row[row >= 0]]
         if self.leak == "back-fill":
             encoded[:-1, 0] = encoded[1:, 0]
@@ -155,12 +155,6 @@ def test_a_bar_is_in_the_window_from_the_moment_it_is_complete():
     close = bars.times.available_at[20]
     assert len(complete(bars, close)) == 21
     assert len(complete(bars, close - np.timedelta64(1, "us"))) == 20
-
-
-def test_a_leader_is_joined_strictly_before():
-    available = np.array([moment("2024-01-02"), moment("2024-01-03")])
-    wanted = np.array([moment("2024-01-02"), moment("2024-01-02T00:00:01"), moment("2024-01-09")])
-    assert last_before(available, wanted).tolist() == [-1, 0, 1]
 
 
 def test_seeds_belong_to_run_symbol_and_cutoff():

@@ -36,12 +36,14 @@ def command(
     """
     from .. import report_training
     from ..loading import load
-    from ..training import train
+    from ..training import follows, train
     from .progress import progress
 
     config, plugins = load(file)
     with progress() as show:
         result = train(config, plugins, asset_class=asset_class, start=start, as_of=as_of, progress=show)
+    if follows():
+        return result.exit_code
     if as_json:
         click.echo(json.dumps(report_training.training_as_json(result), indent=2))
     else:

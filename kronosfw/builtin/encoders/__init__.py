@@ -27,7 +27,7 @@ class Macro20(EncoderConfig):
     dxy: Symbol | None = Field("DXY", description="Symbol of the dollar index; null leaves its channel unknown.")
     vix: Symbol | None = Field("VIX", description="Symbol of the VIX; null leaves its channel unknown.")
     surprises: int = Field(
-        20, ge=2, le=1000, description="Earlier surprises of a kind whose spread is the unit of the next one."
+        20, ge=2, le=30, description="Earlier surprises of a kind whose spread is the unit of the next one."
     )
     fewest: int = Field(8, ge=2, description="With fewer earlier surprises than that a surprise is unknown.")
     clip: float = Field(3.0, gt=0, description="Bound on a surprise, in those units.")

@@ -92,6 +92,9 @@ class KronosForecaster:
             bars = self._shortened(bars, window.horizon)
         elif window.horizon >= most:
             raise ValueError(f"{window.horizon} steps are asked for, and this model draws {most - 1} at most")
+        learned = self._loaded.source.freq
+        if learned not in (None, window.freq):
+            raise ValueError(f"the checkpoint was trained on bars of {learned}, these are of {window.freq}")
         if not bars.close[-1]:
             raise ValueError("the last close is 0, from which no return can be told")
         events = channels_of(window.last(len(bars)), self._channels) if self._channels else None

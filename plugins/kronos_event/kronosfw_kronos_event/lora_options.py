@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
@@ -52,7 +53,11 @@ class KronosLora(BaseWeights, TrainerConfig):
     )
     again: Again = Field(Again(), description="The same for a training that starts from an earlier checkpoint.")
     batch: int = Field(32, ge=1, description="Windows a step, over all devices.")
-    warmup: int = Field(100, ge=0, description="Steps over which the learning rate rises; a cosine follows.")
+    warmup: int = Field(
+        100,
+        ge=0,
+        description="Steps over which the learning rate rises, at most a fifth of all; a cosine follows.",
+    )
     weight_decay: float = Field(0.01, ge=0, description="Weight decay of AdamW.")
     clip: float = Field(1.0, gt=0, description="Largest norm of the gradient.")
     accumulate: int = Field(1, ge=1, description="Parts into which a batch is cut to fit memory.")
@@ -107,9 +112,16 @@ class KronosLora(BaseWeights, TrainerConfig):
         least, most = self.prefix
         if not 0 < least <= most <= 1:
             raise ValueError(f"`prefix` must rise and lie between 0 and 1, not {self.prefix}")
+        if self.gate is not None and self.tune == "full":
+            raise ValueError("a `gate` shuts adapters, and `tune: full` has none: leave one of them out")
         if self.tokenizer_training.steps and self.tune == "lora":
             raise ValueError("another tokenizer makes other tokens, which the model must learn: say `tune: full`")
         return self
+
+    def inputs(self) -> Mapping[str, str]:
+        from .sources import fingerprints, source
+
+        return fingerprints(source(self))
 
     def build(self) -> KronosLoraTrainer:
         if missing := [name for name in NEEDED if find_spec(name) is None]:

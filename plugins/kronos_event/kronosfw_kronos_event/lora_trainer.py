@@ -22,9 +22,9 @@ from kronosfw.files import write_atomically
 from kronosfw.types import Covariates, Example, Snapshot
 
 from .kronos.adapter import ABOUT as ADAPTER
-from .kronos.adapter import load_adapter, save_about
+from .kronos.adapter import LORA_CONFIG, load_adapter, save_about
 from .kronos.candles import Scale
-from .kronos.checkpoint import aside, fingerprint
+from .kronos.checkpoint import aside, fingerprint, read_values
 from .kronos.errors import WeightsError
 from .kronos.events import Channels, EventEmbedding, candle_values
 from .kronos.model import Kronos
@@ -58,6 +58,7 @@ class Shape:
     """T"""
     horizon: int
     """H"""
+    freq: str
     channels: Channels | None
     groups: tuple[str, ...]
 
@@ -74,7 +75,7 @@ class Shape:
             )
         given = example.window.covariates
         channels = channels_of(given, options) if given is not None else None
-        return cls(context, horizon, channels, given.groups if given is not None else ())
+        return cls(context, horizon, example.window.freq, channels, given.groups if given is not None else ())
 
 
 def channels_of(given: Covariates, options: KronosLora) -> Channels:
@@ -175,6 +176,13 @@ class KronosLoraTrainer:
         wanted = load_adapter(start, model, fingerprints(found)).channels
         if (wanted and wanted.names) != (shape.channels and shape.channels.names):
             raise WeightsError(f"{start} was trained with other event channels than these examples have")
+        if wanted != shape.channels:
+            raise WeightsError(f"{start} was trained with another `output`, `gate`, `marks` or `announces`")
+        if self.options.tune == "lora":
+            config = read_values(start / LORA_CONFIG)
+            kept, asked = (config.get("r"), config.get("lora_alpha")), (self.options.rank, self.options.alpha)
+            if kept != asked:
+                raise WeightsError(f"{start} has the rank and alpha {kept}, and {asked} are asked for")
         return True
 
     def _adaptable(self, model: Kronos, tokenizer: KronosTokenizer, shape: Shape) -> Adaptable:
@@ -191,11 +199,12 @@ class KronosLoraTrainer:
         o = self.options
         epoch = max(round(examples / o.batch), 1)
         how = o.again if again else o
+        steps = math.ceil(how.epochs * epoch)
         return Schedule(
-            steps=math.ceil(how.epochs * epoch),
+            steps=steps,
             batch=o.batch,
             learning_rate=how.learning_rate,
-            warmup=o.warmup,
+            warmup=min(o.warmup, steps // 5),
             weight_decay=o.weight_decay,
             clip=o.clip,
             accumulate=o.accumulate,
@@ -243,7 +252,7 @@ class KronosLoraTrainer:
         candles = np.empty((n, length, 6), np.float32)
         samples = Samples(
             tokens=np.empty((n, length, 2), np.int32),
-            stamps=np.empty((n, length, 5), np.int64),
+            stamps=np.empty((n, length, 5), np.int8),
             events=np.zeros((n, length, len(shape.channels.names) if shape.channels else 0), np.float32),
             prefix=np.full(n, shape.context),
             context=shape.context,
@@ -292,6 +301,7 @@ class KronosLoraTrainer:
             base = {name: fingerprint(folder / name) for name in ("model", "tokenizer")}
         save_about(folder, base, adaptable.model, adaptable.events)
         about = {
+            "freq": shape.freq,
             "max_context": found.max_context,
             "context": shape.context,
             "least": found.least,
@@ -325,7 +335,7 @@ def tokens(
     into: NDArray[np.int32], candles: NDArray[np.float32], tokenizer: KronosTokenizer, path: Path
 ) -> Iterator[Snapshot]:
     """Fill in the tokens ``[N, L, 2]`` of normalised candles ``[N, L, 6]``, from the file where they are kept."""
-    said = hashlib.sha256(candles.tobytes())
+    said = hashlib.sha256(candles.data)
     for tensor in tokenizer.state_dict().values():
         said.update(tensor.cpu().numpy().tobytes())
     name = said.hexdigest()

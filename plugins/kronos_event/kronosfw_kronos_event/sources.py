@@ -39,6 +39,8 @@ class Source:
     """Whether generation rotates positions in the layer between s1 and s2."""
     revision: str | None = None
     tokenizer_revision: str | None = None
+    freq: str | None = None
+    """Length of the bars that an adapter learned from; None for a model of any."""
 
 
 def source(options: BaseWeights, checkpoint: Path | None = None) -> Source:
@@ -59,6 +61,8 @@ def source(options: BaseWeights, checkpoint: Path | None = None) -> Source:
 
 def _trained(options: BaseWeights, folder: Path) -> Source:
     """Return the source of a checkpoint, with the base's model or tokenizer where it has none of its own."""
+    if (folder / ADAPTER).exists() and not (folder / ABOUT).exists():
+        raise WeightsError(f"{folder} lacks {ABOUT}; copy it again")
     found = pair(folder)
     own = {name: (folder / name).is_dir() for name in ("model", "tokenizer")}
     if not any(own.values()) and not (folder / ADAPTER).exists():
@@ -110,11 +114,12 @@ def pair(folder: Path) -> Source:
     try:
         known = json.loads(about.read_text("utf-8"))
         most, context, rotary, least = (known.get(name) for name in NAMES)
+        freq = known.get("freq")
         if not (isinstance(rotary, bool) and all(isinstance(n, int) and n > 0 for n in (most, context, least))):
             raise ValueError
     except (OSError, ValueError, AttributeError):
         raise WeightsError(f"{about} does not say what it should ({', '.join(NAMES)}); write it anew") from None
-    return Source(folder / "model", folder / "tokenizer", most, context, least, rotary)
+    return Source(folder / "model", folder / "tokenizer", most, context, least, rotary, freq=freq)
 
 
 def fingerprints(found: Source) -> dict[str, str]:

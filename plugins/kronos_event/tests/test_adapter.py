@@ -221,6 +221,23 @@ class TestRefusedWindows:
         with pytest.raises(ValueError, match=said):
             forecaster.forecast([replace(window, covariates=change(window.covariates))], LEVELS)
 
+    def test_bars_of_another_length(self, tmp_path: Path, market: SmallMarket):
+        path = checkpoint(tmp_path)
+        about = json.loads((path / "about.json").read_text())
+        (path / "about.json").write_text(json.dumps({**about, "freq": "1h"}))
+        with pytest.raises(ValueError, match="trained on bars of 1h, these are of 1d"):
+            tiny().build().with_checkpoint(path).forecast(cut(market), LEVELS)
+
+
+@pytest.mark.parametrize(
+    "name", ["about.json", "adapter_config.json", "adapter_model.safetensors", "events.safetensors"]
+)
+def test_a_checkpoint_that_lacks_a_file_is_refused(tmp_path: Path, name: str):
+    path = checkpoint(tmp_path)
+    (path / name).unlink()
+    with pytest.raises(WeightsError, match=name):
+        tiny().build().with_checkpoint(path)
+
 
 def some(given: Covariates, columns: list[int]) -> Covariates:
     names, ahead, groups = (

@@ -518,8 +518,8 @@ class TestGoingOn:
     def test_from_what_does_not_fit_is_refused(self, tmp_path: Path):
         first = train(tiny(epochs=0.1), tmp_path / "first")[-1].path
         for options, shape, said in (
-            (tiny(rank=3), {}, "instead of"),
-            (tiny(output=2), {}, "lacks tilt.weight"),
+            (tiny(rank=3), {}, "has the rank and alpha"),
+            (tiny(output=2), {}, "trained with another `output`"),
             (tiny(tune="full"), {}, "say `tune: lora`"),
             (tiny(), {"events": False}, "other event channels"),
         ):
@@ -609,6 +609,71 @@ def test_two_devices_train_one_adapter(tmp_path: Path):
     assert [x["step"] for x in one] == [x["step"] for x in two] == [0, 3, 6]
     for alone, together in zip(one, two, strict=True):
         assert together["validation"]["loss"] == pytest.approx(alone["validation"]["loss"], rel=0.02)
+
+
+def test_the_command_drives_two_devices(tmp_path: Path):
+    """Two processes of `kronosfw train`, as `accelerate launch` starts them: one version, told of once."""
+    (tmp_path / "train.yaml").write_text(
+        f"""
+feed: {{type: simulated, start: 2021-01-01, end: 2023-06-30}}
+universe: {{SPY: {{asset_class: equity}}, QQQ: {{asset_class: equity}}}}
+context: 40
+encoders: [{{type: macro20, btc: null, dxy: null, vix: null}}]
+forecasters: [{{type: drift}}]
+trainer:
+  type: kronos_lora
+  model: {GOLDEN / "model"}
+  tokenizer: {GOLDEN / "tokenizer"}
+  max_context: 64
+  epochs: 0.2
+  batch: 8
+  evaluate_every: 3
+training: {{validate_from: 2023-01-01}}
+checkpoint_root: checkpoints
+store: sqlite:///results.db
+"""
+    )
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2", "ACCELERATE_USE_CPU": "1"}
+    command = [sys.executable, "-m", "kronosfw", "train", str(tmp_path / "train.yaml"), "--json"]
+    ranks = [
+        subprocess.Popen(
+            command, env=os.environ | shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)}, stdout=subprocess.PIPE
+        )
+        for rank in range(2)
+    ]
+    leader, other = (rank.communicate(timeout=240)[0] for rank in ranks)
+    assert [rank.returncode for rank in ranks] == [0, 0]
+    assert other == b""
+    (version,) = (tmp_path / "checkpoints" / "base" / "versions").iterdir()
+    assert json.loads(leader)["version"] == version.name
+    assert {"adapter.json", "adapter_model.safetensors", "logs"} <= {path.name for path in version.iterdir()}
+    assert not (tmp_path / "checkpoints" / "training" / f"base-{version.name[-12:]}").exists()
+
+
+def test_a_gate_wants_adapters():
+    with pytest.raises(ValidationError, match="`gate` shuts adapters"):
+        tiny(tune="full", gate=2)
+
+
+def test_parts_of_a_batch_weigh_by_what_they_hold(tmp_path: Path):
+    """A batch in one part, and in several of which some hold few targets, trains the same but for rounding."""
+    samples = made_up(40, 0)
+    samples.prefix[::2] = 19
+    ends = []
+    for parts in (1, 4):
+        made = adaptable(pair()[1], trained=False)
+        for module in made.modules():
+            if isinstance(module, torch.nn.Dropout):
+                module.p = 0.0
+        schedule = replace(SCHEDULE, accumulate=parts)
+        folder = tmp_path / str(parts)
+        list(fit(AdaptingObjective(made.train()), Drawing(samples, CHANNELS), [], schedule, folder))
+        ends.append([p.detach() for p in made.parameters() if p.requires_grad])
+    for one, other in zip(*ends, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4)
 
 
 class TestFull:

@@ -98,13 +98,18 @@ def load_adapter(folder: Path, model: Kronos, base: Mapping[str, str]) -> Adapte
         )
     return Adapter(
         events=_read_events(folder, about, model),
-        layers=_read_low_rank(folder, model) if (folder / LORA_CONFIG).exists() else None,
+        layers=_read_low_rank(folder, model) if about.get("lora", True) else None,
     )
 
 
 def save_about(folder: Path, base: Mapping[str, str], model: Kronos, events: EventEmbedding | None) -> None:
     """Write ``adapter.json``; raises OSError."""
-    about: dict[str, Any] = {"base": dict(base), "d_model": model.config.d_model, "channels": None}
+    about: dict[str, Any] = {
+        "base": dict(base),
+        "d_model": model.config.d_model,
+        "lora": (folder / LORA_CONFIG).exists(),
+        "channels": None,
+    }
     if events is not None:
         about["channels"] = asdict(events.channels)
     with aside(folder / ABOUT) as path:

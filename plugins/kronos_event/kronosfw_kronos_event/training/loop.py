@@ -133,12 +133,21 @@ def fit(
         parts = share(windows.draw(schedule.batch, [schedule.seed, step]), accelerator, schedule.accumulate)
         with torch.random.fork_rng(devices):
             torch.manual_seed((schedule.seed * 1_000_003 + step) * 1009 + accelerator.process_index)
+            counted = torch.zeros((), device=accelerator.device)
             for i, part in enumerate(parts):
                 with nullcontext() if i + 1 == len(parts) else accelerator.no_sync(model):
                     with torch.autocast(accelerator.device.type, torch.bfloat16, enabled=half):
                         found = model(**part)
-                    accelerator.backward(value(found["loss"]) / len(parts))
-                losses.append({name: loss.detach() for name, loss in found.items()})
+                    loss = found["loss"]
+                    accelerator.backward(loss[0] if loss.ndim else loss / len(parts))
+                counted += loss[1].detach() if loss.ndim else 0
+                losses.append({name: one.detach() for name, one in found.items()})
+        if counted:
+            # Sums over parts and devices, which hold different numbers of targets, become the mean over all.
+            share_of_one = accelerator.num_processes / accelerator.reduce(counted, "sum")
+            for p in weights.values():
+                if p.grad is not None:
+                    p.grad.mul_(share_of_one)
         accelerator.clip_grad_norm_(weights.values(), schedule.clip)
         stepper.step()
         stepper.zero_grad()

@@ -19,7 +19,7 @@ class Samples:
 
     tokens: NDArray[np.int32]
     """``[N, L, 2]``, of candles normalised by the first ``prefix`` bars."""
-    stamps: NDArray[np.int64]
+    stamps: NDArray[np.int8]
     """``[N, L, 5]``"""
     events: Floats32
     """Channels ``[N, L, E]``: of the context as known when each bar was complete, of the bars after it as known at
