@@ -42,7 +42,7 @@ def test_training_on_bars_of_ones_own(tmp_path, monkeypatch, capsys):
     )
     source = TRAINING.replace('KronosPretrain(save_as="bfloat16")', "options")
     exec(source, {"train": [random_bars("X", 200)], "held_out": [random_bars("Y", 200)], "options": options})
-    assert capsys.readouterr().out.startswith("1 ")
+    assert capsys.readouterr().out.startswith("2 ")
     assert (tmp_path / "out" / "step-0000001" / "about.json").exists()
 
 
