@@ -6,16 +6,12 @@ the same command goes on where a killed one stopped, and finds the version where
 
 from __future__ import annotations
 
-import logging
-import math
-import os
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,12 +27,13 @@ from .files import locked
 from .freq import is_daily, minutes
 from .interfaces import EventEncoder, Trainer, TrainerConfig
 from .isolation import required
+from .learning import follow, follows, learn
 from .manifest import digest
 from .pipeline import silent
 from .plugins import Plugins
 from .reading import Failure, Market, Progress, as_moment, listed, present, read, read_facts
-from .snapshots import JOURNAL, LOSS, Journal, Record, exhausted
-from .types import Moment, Snapshot, moment
+from .snapshots import JOURNAL, Journal, Record
+from .types import Moment, moment
 from .windows import Cutter
 
 _BEGINNING = moment("1900-01-01")
@@ -45,7 +42,6 @@ _PUBLISHED_WITHIN = 600
 """Seconds that a process waits for the one that leads to publish."""
 LOGS = "logs"
 """What a trainer writes below this folder is kept with the version."""
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -143,9 +139,13 @@ def train(
     place = _Place.of(task, asset_class, digest(inputs, 12))
     try:
         there = place.version()
-        make = _follow if follows() else _make
-        version = there or make(task, trainer, examples, inputs, place, market.cutoff, progress)
-        if there and not follows():
+        if there:
+            version = there
+        elif follows():
+            version = _follow(task, trainer, examples, place)
+        else:
+            version = _make(task, trainer, examples, inputs, place, market.cutoff, progress)
+        if not follows():
             shutil.rmtree(place.work, ignore_errors=True)
         journal = Journal(version)
     except BlockingIOError:
@@ -336,13 +336,13 @@ def _make(
         version = place.version()
         if version is None:
             journal = Journal(place.work)
-            _learn(task, trainer, examples, journal, progress)
+            snapshots = iter(trainer.train(*examples, task.start, journal.folder))
+            learn(task.what, snapshots, journal, task.training.patience, progress)
             best = journal.best
             version = checkpoints.next_version(place.versions, str(cutoff)[:10], place.identity)
             manifest = _manifest(task, inputs, examples, best)
             beside = place.work / JOURNAL, place.work / LOGS
             checkpoints.publish(place.work / best.path, version, manifest, *beside)
-        shutil.rmtree(place.work, ignore_errors=True)
     return version
 
 
@@ -358,77 +358,17 @@ def _tidied(work: Path, lock: Path) -> Iterator[None]:
             lock.unlink()
 
 
-def follows() -> bool:
-    """Tell whether this process takes part in a training that another one leads, as `accelerate launch` has it."""
-    return os.environ.get("RANK", "0") != "0"
+def _follow(task: _Task, trainer: Trainer, examples: tuple[Examples, Examples], place: _Place) -> Path:
+    """Train beside the process that leads and return the version that it publishes.
 
-
-def _follow(
-    task: _Task,
-    trainer: Trainer,
-    examples: tuple[Examples, Examples],
-    inputs: Mapping[str, Any],
-    place: _Place,
-    cutoff: Moment,
-    progress: Progress,
-) -> Path:
-    """Train beside the process that leads, which keeps the books and publishes; return its version.
-
-    Both stop after the same snapshot, for they see the same losses. Raises Interrupted where no version comes.
+    Raises Interrupted where none comes.
     """
     place.work.mkdir(parents=True, exist_ok=True)
     losses = Journal(place.work).losses
-    snapshots = iter(trainer.train(*examples, task.start, place.work))
-    while not exhausted(losses, task.training.patience):
-        snapshot = required(partial(next, snapshots, None), task.what)
-        if snapshot is None:
-            break
-        if snapshot.path is not None and LOSS in snapshot.metrics:
-            loss = snapshot.metrics[LOSS]
-            losses[snapshot.step] = loss if math.isfinite(loss) else math.inf
-    snapshots.close()  # type: ignore[attr-defined]
-    for _ in range(_PUBLISHED_WITHIN * 5):
-        version = place.version()
-        if version is not None:
-            return version
+    follow(task.what, iter(trainer.train(*examples, task.start, place.work)), losses, task.training.patience)
+    until = time.monotonic() + _PUBLISHED_WITHIN
+    while (version := place.version()) is None:
+        if time.monotonic() > until:
+            raise Interrupted(f"the process that leads the training has published nothing in {place.versions}")
         time.sleep(0.2)
-    raise Interrupted(f"the process that leads the training has published nothing in {place.versions}")
-
-
-def _learn(
-    task: _Task, trainer: Trainer, examples: tuple[Examples, Examples], journal: Journal, progress: Progress
-) -> None:
-    """Run the trainer until it ends, or its patience does; raises PluginError where nothing comes of it."""
-    patience = task.training.patience
-    snapshots = iter(trainer.train(*examples, task.start, journal.folder))
-    try:
-        while not journal.exhausted(patience):
-            snapshot = required(partial(next, snapshots, None), task.what)
-            if snapshot is None:
-                break
-            required(partial(_note, journal, snapshot), task.what)
-            try:
-                progress("training", snapshot.step, snapshot.total or snapshot.step)
-            except Interrupted:
-                raise Interrupted(
-                    f"stopped on a signal at step {snapshot.step}; the same command goes on from what is kept in "
-                    f"{journal.folder}"
-                ) from None
-    finally:
-        close = getattr(snapshots, "close", None)
-        if close is not None:
-            close()
-    if not journal.records:
-        raise PluginError(f"{task.what} ended without a snapshot")
-    if not journal.best.usable:
-        raise PluginError(f"{task.what}: no validation loss was finite, so there is nothing to publish")
-    if not (journal.folder / journal.best.path).is_dir():
-        raise ConfigError(f"{journal.folder / journal.best.path} is gone; delete {journal.folder} to train anew")
-
-
-def _note(journal: Journal, snapshot: Snapshot) -> None:
-    if not isinstance(snapshot, Snapshot):
-        raise TypeError(f"yielded a {type(snapshot).__name__} where a Snapshot was expected")
-    if snapshot.path is not None:
-        journal.add(snapshot, snapshot.path)
-        log.info("step %d: %s", snapshot.step, dict(snapshot.metrics))
+    return version

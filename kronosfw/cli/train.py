@@ -35,8 +35,9 @@ def command(
     trains the same.
     """
     from .. import report_training
+    from ..learning import follows
     from ..loading import load
-    from ..training import follows, train
+    from ..training import train
     from .progress import progress
 
     config, plugins = load(file)

@@ -6,8 +6,8 @@ import hashlib
 import json
 import logging
 import math
-from collections.abc import Generator, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -122,7 +122,8 @@ class KronosLoraTrainer:
         learned = yield from self._samples("train", train, shape, tokenizer, out)
         tested = yield from self._samples("validation", held_out, shape, tokenizer, out)
 
-        goes_on = start is not None and self._fits(start, model, found, shape)
+        base = fingerprints(found)
+        goes_on = start is not None and self._fits(start, model, base, shape)
         with torch.random.fork_rng():
             torch.manual_seed(options.seed)
             adaptable = self._adaptable(model, tokenizer, shape)
@@ -157,14 +158,14 @@ class KronosLoraTrainer:
                 continue
             folder = out / f"step-{record.step:07d}"
             if writes:
-                self._write(folder, adaptable, tokenizer, found, shape)
+                self._write(folder, adaptable, tokenizer, found, base, shape)
                 note(out / "logs" / "losses.jsonl", {"phase": "model", **asdict(record)})
                 board.show(record)
             log.info("step %d of %d: %s", step, schedule.steps, record.validation)
             metrics = {f"train_{k}": v for k, v in record.train.items()} | record.validation | about
             yield Snapshot(step, folder, metrics, schedule.steps)
 
-    def _fits(self, start: Path, model: Kronos, found: Source, shape: Shape) -> bool:
+    def _fits(self, start: Path, model: Kronos, base: Mapping[str, str], shape: Shape) -> bool:
         """Tell whether a checkpoint has something to go on from beside its model; raises WeightsError."""
         own = (start / "model").is_dir()
         if own and self.options.tune == "lora":
@@ -173,7 +174,7 @@ class KronosLoraTrainer:
             return False
         if not own and self.options.tune == "full":
             raise WeightsError(f"{start} holds adapters, which are not part of the model: say `tune: lora`")
-        wanted = load_adapter(start, model, fingerprints(found)).channels
+        wanted = load_adapter(start, model, base).channels
         if (wanted and wanted.names) != (shape.channels and shape.channels.names):
             raise WeightsError(f"{start} was trained with other event channels than these examples have")
         if wanted != shape.channels:
@@ -258,7 +259,8 @@ class KronosLoraTrainer:
             context=shape.context,
         )
         for i in range(n):
-            example = Example(examples[i].window.last(shape.context), examples[i].target)
+            example = examples[i]
+            example = replace(example, window=example.window.last(shape.context))
             bars = stretch(example)
             if len(bars.candles) != length:
                 raise ValueError(f"examples must have one shape; one has {len(bars.candles)} bars, not {length}")
@@ -290,11 +292,16 @@ class KronosLoraTrainer:
         return found
 
     def _write(
-        self, folder: Path, adaptable: Adaptable, tokenizer: KronosTokenizer, found: Source, shape: Shape
+        self,
+        folder: Path,
+        adaptable: Adaptable,
+        tokenizer: KronosTokenizer,
+        found: Source,
+        base: Mapping[str, str],
+        shape: Shape,
     ) -> None:
         """Write a checkpoint of the forecaster."""
         adaptable.save(folder)
-        base = fingerprints(found)
         if self.options.tune == "full":
             adaptable.model.save_pretrained(folder / "model")
             tokenizer.save_pretrained(folder / "tokenizer")
@@ -373,6 +380,7 @@ def digest(options: KronosLora, drawing: Drawing, batches: Sequence[Batch], adap
     for batch in batches:
         for array in batch.values():
             said.update(array.tobytes())
-    for name, tensor in adaptable.state_dict().items():
-        said.update(name.encode() + tensor.cpu().numpy().tobytes())
+    for module in (adaptable.model, adaptable.events):
+        for name, tensor in module.state_dict().items() if module is not None else ():
+            said.update(name.encode() + tensor.cpu().numpy().tobytes())
     return said.hexdigest()

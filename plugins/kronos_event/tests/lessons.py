@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Generator
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from kronosfw_kronos_event.kronos.tokenizer import KronosTokenizer
 from kronosfw_kronos_event.lora_options import KronosLora
+from kronosfw_kronos_event.lora_trainer import KronosLoraTrainer, Shape
+from kronosfw_kronos_event.sources import source
+from kronosfw_kronos_event.training.samples import Samples
 
 from kronosfw.builtin.encoders import Macro20
 from kronosfw.testing.market import SmallMarket, cutoff_at
-from kronosfw.types import Example
+from kronosfw.types import Example, Snapshot
 
 GOLDEN = Path(__file__).parent / "golden"
 ENCODERS = [Macro20().build()]
@@ -52,3 +58,31 @@ def examples(
 def lessons(**shape: Any) -> tuple[list[Example], list[Example]]:
     """Return examples to learn from and others to validate with."""
     return examples(**shape), examples(110, 4, **shape)
+
+
+def train(options: KronosLora, out: Path, start: Path | None = None, **shape: Any) -> list[Snapshot]:
+    """Train to the end and return the snapshots that have weights."""
+    return [s for s in options.build().train(*lessons(**shape), start, out) if s.path is not None]
+
+
+def losses(out: Path) -> list[dict[str, Any]]:
+    """Return the log of a training, but for the time it took."""
+    lines = map(json.loads, (out / "logs" / "losses.jsonl").read_text().splitlines())
+    return [{key: value for key, value in line.items() if key != "seconds"} for line in lines]
+
+
+def drained(generator: Generator[Any, None, Any]) -> Any:
+    """Return what a generator returns."""
+    while True:
+        try:
+            next(generator)
+        except StopIteration as end:
+            return end.value
+
+
+def sampled(given: list[Example], out: Path, options: KronosLora | None = None, name: str = "train") -> Samples:
+    """Return examples as the trainer learns from them."""
+    trainer = KronosLoraTrainer(options or tiny())
+    found = source(trainer.options)
+    tokenizer = KronosTokenizer.from_pretrained(found.tokenizer)
+    return drained(trainer._samples(name, given, Shape.of(given[0], found, trainer.options), tokenizer, out))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,6 +16,8 @@ from kronosfw_kronos_event.kronos.generation import Series
 from kronosfw_kronos_event.kronos.model import Kronos, KronosConfig
 from kronosfw_kronos_event.kronos.tokenizer import KronosTokenizer, TokenizerConfig
 from kronosfw_kronos_event.training.adapting import Adaptable, LoraOptions
+from kronosfw_kronos_event.training.loop import Schedule
+from kronosfw_kronos_event.training.samples import Samples
 
 MODEL = KronosConfig(s1_bits=5, s2_bits=3, n_layers=2, d_model=40, n_heads=2, ff_dim=72, learn_te=False)
 """Halves of different sizes, fixed time stamps, heads that the layer between s1 and s2 does not share."""
@@ -41,6 +44,7 @@ CHANNELS = Channels(
     announces=("next_event",),
     output=2,
 )
+SCHEDULE = Schedule(20, 8, 1e-2, 2, 0.01, 1.0, 1, "float32", 20, 0)
 ALL_LINEARS = "q_proj", "k_proj", "v_proj", "out_proj", "w1", "w2", "w3"
 BASE = {"model": "a" * 64, "tokenizer": "b" * 64}
 """Fingerprints of a base that is on no disk."""
@@ -113,3 +117,24 @@ def adapter(folder: Path, made: Adaptable, model: Kronos) -> Adapter:
     made.save(folder)
     save_about(folder, BASE, model, made.events)
     return load_adapter(folder, model, BASE)
+
+
+def made_up(windows: int, seed: int, context: int = 20, horizon: int = 4) -> Samples:
+    """Return random tokens and channels of ``made`` models."""
+    rng = np.random.default_rng(seed)
+    length = context + horizon
+    events = rng.normal(size=(windows, length, 4)).astype(np.float32)
+    events[..., [0, 2]] = rng.random((windows, length, 2)) < 0.1
+    events[:, context:, 1] = 0
+    return Samples(
+        tokens=rng.integers(0, (2**5, 2**3), (windows, length, 2)).astype(np.int32),
+        stamps=rng.integers(0, (60, 24, 7, 32, 13), (windows, length, 5)),
+        events=events,
+        prefix=rng.integers(5, context + 1, windows),
+        context=context,
+    )
+
+
+def tensors(batch: Any) -> dict[str, torch.Tensor]:
+    """Return a batch as an objective takes it."""
+    return {name: torch.from_numpy(array) for name, array in batch.items()}

@@ -1,17 +1,8 @@
-"""Teaching a base about events: what is learned from what, what stays, and going on after a kill."""
+"""Teaching a base about events: what is learned from what, what stays, and going on."""
 
 from __future__ import annotations
 
 import hashlib
-import json
-import os
-import random
-import signal
-import socket
-import subprocess
-import sys
-import time
-from collections.abc import Generator, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -19,19 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from kronosfw_kronos_event.forecaster import KronosForecaster
 from kronosfw_kronos_event.kronos.errors import WeightsError
 from kronosfw_kronos_event.kronos.events import Channels, EventEmbedding
 from kronosfw_kronos_event.kronos.model import Kronos, KronosConfig
 from kronosfw_kronos_event.kronos.tokenizer import KronosTokenizer
 from kronosfw_kronos_event.lora_options import KronosLora
-from kronosfw_kronos_event.lora_trainer import KronosLoraTrainer, Shape
 from kronosfw_kronos_event.options import KronosEvent
-from kronosfw_kronos_event.sources import source
 from kronosfw_kronos_event.training.adapting import Adaptable, AdaptingObjective, LoraOptions
-from kronosfw_kronos_event.training.loop import Schedule, fit
+from kronosfw_kronos_event.training.loop import fit
 from kronosfw_kronos_event.training.samples import Drawing, Samples
 from pydantic import ValidationError
 from safetensors.numpy import load_file
@@ -39,66 +26,18 @@ from safetensors.numpy import load_file
 from kronosfw.testing import TrainerContract
 from kronosfw.testing.forecasters import assert_equal
 from kronosfw.testing.market import SmallMarket, cutoff_at
-from kronosfw.types import Example, Snapshot
+from kronosfw.types import Example
 
-from .lessons import CONTEXT, ENCODERS, GOLDEN, HORIZON, examples, lessons, market, tiny
-from .made import ALL_LINEARS, CHANNELS, MODEL, adaptable, pair
+from .lessons import CONTEXT, ENCODERS, GOLDEN, examples, losses, sampled, tiny, train
+from .made import ALL_LINEARS, CHANNELS, MODEL, SCHEDULE, adaptable, made_up, pair, tensors
 
 LEVELS = (0.1, 0.5, 0.9)
-SCHEDULE = Schedule(20, 8, 1e-2, 2, 0.01, 1.0, 1, "float32", 20, 0)
-
-
-def train(options: KronosLora, out: Path, start: Path | None = None, **shape: Any) -> list[Snapshot]:
-    """Train to the end and return the snapshots that have weights."""
-    return [s for s in options.build().train(*lessons(**shape), start, out) if s.path is not None]
 
 
 def forecaster() -> KronosForecaster:
     """Return the forecaster with the weights that are trained here."""
     weights = {name: getattr(tiny(), name) for name in ("model", "tokenizer", "max_context")}
     return KronosEvent(samples=4, **weights).build()
-
-
-def losses(out: Path) -> list[dict[str, Any]]:
-    lines = map(json.loads, (out / "logs" / "losses.jsonl").read_text().splitlines())
-    return [{key: value for key, value in line.items() if key != "seconds"} for line in lines]
-
-
-def drained(generator: Generator[Any, None, Any]) -> Any:
-    """Return what a generator returns."""
-    while True:
-        try:
-            next(generator)
-        except StopIteration as end:
-            return end.value
-
-
-def sampled(given: list[Example], out: Path, options: KronosLora | None = None, name: str = "train") -> Samples:
-    """Return examples as the trainer learns from them."""
-    trainer = KronosLoraTrainer(options or tiny())
-    found = source(trainer.options)
-    tokenizer = KronosTokenizer.from_pretrained(found.tokenizer)
-    return drained(trainer._samples(name, given, Shape.of(given[0], found, trainer.options), tokenizer, out))
-
-
-def made_up(windows: int, seed: int, context: int = 20, horizon: int = 4) -> Samples:
-    """Return random tokens and channels of ``made`` models."""
-    rng = np.random.default_rng(seed)
-    length = context + horizon
-    events = rng.normal(size=(windows, length, 4)).astype(np.float32)
-    events[..., [0, 2]] = rng.random((windows, length, 2)) < 0.1
-    events[:, context:, 1] = 0
-    return Samples(
-        tokens=rng.integers(0, (2**5, 2**3), (windows, length, 2)).astype(np.int32),
-        stamps=rng.integers(0, (60, 24, 7, 32, 13), (windows, length, 5)),
-        events=events,
-        prefix=rng.integers(5, context + 1, windows),
-        context=context,
-    )
-
-
-def tensors(batch: Any) -> dict[str, torch.Tensor]:
-    return {name: torch.from_numpy(array) for name, array in batch.items()}
 
 
 class TestContract(TrainerContract):
@@ -217,97 +156,6 @@ def volatile(windows: int, seed: int, context: int = 10, horizon: int = 10) -> S
     )
 
 
-class TestDrawing:
-    def test_events_are_drawn_as_much_oftener_as_said(self):
-        samples = made_up(50, 0)
-        weights = np.where(np.arange(50) < 10, 3.0, 1.0)
-        # What is drawn is recognised by its tokens.
-        batch = Drawing(samples, CHANNELS, weights=weights).draw(20_000, [1])
-        found = (batch["tokens"][:, None, :2] == samples.tokens[None, :10, :2]).all(axis=(2, 3)).any(axis=1)
-        assert found.mean() == pytest.approx(30 / 70, abs=0.01)
-        even = Drawing(samples, CHANNELS).draw(20_000, [1])
-        found = (even["tokens"][:, None, :2] == samples.tokens[None, :10, :2]).all(axis=(2, 3)).any(axis=1)
-        assert found.mean() == pytest.approx(0.2, abs=0.01)
-
-    @pytest.mark.parametrize("oversample", [1.0, 3.0])
-    def test_the_trainer_says_which_have_one(self, tmp_path: Path, oversample: float, monkeypatch):
-        seen: list[Drawing] = []
-
-        def watched(objective: Any, drawing: Drawing, *_: Any, **__: Any) -> Iterator[Any]:
-            seen.append(drawing)
-            return iter(())
-
-        monkeypatch.setattr("kronosfw_kronos_event.lora_trainer.fit", watched)
-        train(tiny(oversample=oversample), tmp_path)
-        marks = [i for i, name in enumerate(ENCODERS[0].names) if name.startswith("is_")]
-        for weight, example in zip(seen[0].weights, examples(), strict=True):
-            event = example.window.covariates.values[-HORIZON:, marks].any()
-            assert weight == (oversample if event else 1.0)
-        assert (seen[0].weights == oversample).sum() > 0
-
-    def test_masking_hides_releases_and_leaders_from_a_bar_on(self):
-        samples = made_up(200, 0)
-        unlike = Drawing(samples, CHANNELS).draw(200, [3])
-        batch = Drawing(samples, CHANNELS, masking=0.5).draw(200, [3])
-        np.testing.assert_array_equal(batch["tokens"], unlike["tokens"])
-        np.testing.assert_array_equal(batch["marked"], unlike["marked"])
-        np.testing.assert_array_equal(batch["events"][..., [0, 2, 3, 4]], unlike["events"][..., [0, 2, 3, 4]])
-        told, hidden = unlike["events"][..., 1], batch["events"][..., 1]
-        cut = []
-        for prefix, one, other in zip(batch["prefix"], told, hidden, strict=True):
-            changed = np.flatnonzero(one != other)
-            if len(changed):
-                cut.append(changed[0])
-                assert changed[0] >= prefix
-                np.testing.assert_array_equal(changed, np.arange(changed[0], samples.context))
-                assert not other[changed].any()
-        assert 0.3 < len(cut) / 200 < 0.55
-        assert len(set(cut)) > 5
-
-    def test_group_dropout_hides_whole_groups(self):
-        samples = made_up(400, 0)
-        groups = "schedule", "surprise", "schedule", "schedule"
-        unlike = Drawing(samples, CHANNELS, groups).draw(400, [3])
-        batch = Drawing(samples, CHANNELS, groups, dropout=0.3).draw(400, [3])
-        np.testing.assert_array_equal(batch["tokens"], unlike["tokens"])
-        np.testing.assert_array_equal(batch["marked"], unlike["marked"])
-        told, hidden = unlike["events"], batch["events"]
-        lost = {}
-        for name in set(groups):
-            columns = [i for i, group in enumerate(groups) if group == name]
-            gone = ~hidden[..., columns].any(axis=(1, 2))
-            np.testing.assert_array_equal(hidden[~gone][..., columns], told[~gone][..., columns])
-            lost[name] = gone
-            assert gone.mean() == pytest.approx(0.3, abs=0.07)
-        assert (lost["schedule"] != lost["surprise"]).any()
-        assert unlike["marked"][lost["schedule"]].any(), "an event stays one where it is hidden"
-
-    def test_hidden_events_shut_the_gate(self):
-        gated = replace(CHANNELS, gate=0)
-        groups = "schedule", "surprise", "schedule", "schedule"
-        batch = Drawing(made_up(100, 0), gated, groups, dropout=0.5).draw(100, [3])
-        np.testing.assert_array_equal(batch["events"], gated.inputs(batch["events"][..., : len(gated.names)], 20))
-        assert (batch["events"][..., -1].any(axis=1) != batch["marked"].any(axis=1)).any()
-
-    @settings(max_examples=20)
-    @given(st.integers(0, 2**31), st.integers(0, 1000))
-    def test_a_batch_follows_from_seed_and_step(self, seed: int, step: int):
-        drawing = Drawing(made_up(20, 0), CHANNELS, ("a", "b", "a", "a"), masking=0.5, dropout=0.3)
-        one, other = drawing.draw(8, [seed, step]), drawing.draw(8, [seed, step])
-        for name in one:
-            np.testing.assert_array_equal(one[name], other[name])
-
-    def test_an_evaluation_sees_everything_once(self):
-        samples = made_up(21, 0)
-        batches = Drawing(samples, CHANNELS, masking=1.0, dropout=0.9).all(8)
-        assert [len(batch["tokens"]) for batch in batches] == [7, 7, 7]
-        for name, whole in (
-            ("tokens", samples.tokens),
-            ("events", CHANNELS.inputs(samples.events, samples.context)),
-        ):
-            np.testing.assert_array_equal(np.concatenate([batch[name] for batch in batches]), whole)
-
-
 class TestObjective:
     def test_only_bars_after_the_prefix_count(self):
         made = adaptable(pair()[1])
@@ -363,78 +211,6 @@ class TestObjective:
         assert not samples.events[:, CONTEXT:, ~ahead].any()
         assert samples.events[:, CONTEXT:, ahead].any()
         assert samples.prefix.tolist() == [CONTEXT] * 2
-
-
-class TestTokens:
-    @pytest.fixture
-    def calls(self, monkeypatch: pytest.MonkeyPatch) -> list[int]:
-        seen: list[int] = []
-        encode = KronosTokenizer.encode
-
-        def spied(self: KronosTokenizer, candles: torch.Tensor) -> Any:
-            seen.append(len(candles))
-            return encode(self, candles)
-
-        monkeypatch.setattr(KronosTokenizer, "encode", spied)
-        return seen
-
-    def test_they_are_made_once(self, tmp_path: Path, calls: list[int]):
-        options = tiny(epochs=0.1)
-        first = train(options, tmp_path)[-1]
-        assert calls == [24, 8]
-        assert train(options, tmp_path)[-1].metrics == first.metrics
-        assert calls == [24, 8]
-        one, other = (sampled(examples(), tmp_path), sampled(examples(), tmp_path / "anew"))
-        assert calls == [24, 8, 24]
-        np.testing.assert_array_equal(one.tokens, other.tokens)
-
-    @pytest.mark.parametrize("change", ["tokenizer", "prefix", "data", "damage"])
-    def test_others_are_made_where_something_is_different(self, tmp_path: Path, calls: list[int], change: str):
-        options, given_examples = tiny(), examples()
-        expected = sampled(given_examples, tmp_path / "tokens").tokens
-        if change == "tokenizer":
-            tokenizer = KronosTokenizer.from_pretrained(GOLDEN / "tokenizer")
-            with torch.no_grad():
-                tokenizer.quant_embed.weight *= -1
-            tokenizer.save_pretrained(tmp_path / "other")
-            options = tiny(tokenizer=str(tmp_path / "other"))
-        elif change == "prefix":
-            options = tiny(prefix=(0.2, 0.3))
-        elif change == "data":
-            given_examples = examples(61)
-        else:
-            (file,) = (tmp_path / "tokens" / "training").iterdir()
-            file.write_bytes(file.read_bytes()[:-9])
-        found = sampled(given_examples, tmp_path / "tokens", options).tokens
-        assert calls == [24, 24]
-        assert np.array_equal(found, expected) == (change == "damage")
-
-    def test_each_window_is_normalised_by_its_prefix_alone(self, tmp_path: Path):
-        options = tiny(prefix=(0.3, 0.8))
-        samples = sampled(examples(), tmp_path, options)
-        assert ((samples.prefix >= 12) & (samples.prefix <= 32)).all()
-        assert len(set(samples.prefix.tolist())) > 5
-        changed = [replace(e, target=replace(e.target, values=e.target.values * 1.5)) for e in examples()]
-        other = sampled(changed, tmp_path, options)
-        np.testing.assert_array_equal(other.tokens[:, :CONTEXT], samples.tokens[:, :CONTEXT])
-        assert (other.tokens[:, CONTEXT:] != samples.tokens[:, CONTEXT:]).any()
-        held_out = sampled(examples(), tmp_path, options, "validation")
-        assert (held_out.prefix == CONTEXT).all()
-
-
-@settings(max_examples=6)
-@given(st.integers(70, 110), st.integers(0, 100))
-def test_nothing_later_reaches_an_example(tmp_path_factory, last: int, seed: int):
-    """Change every bar, fact and leader after t: samples whose target ends by then stay, bit for bit."""
-    after = cutoff_at(market().bars["S0"].times, last)
-    changed = market().with_another_future(after, seed)
-    number = (last - HORIZON - 50) // 3 + 1
-    one, other = (
-        sampled(examples(50, number, of=each), tmp_path_factory.mktemp("out")) for each in (market(), changed)
-    )
-    assert len(one) == 2 * number
-    for name in ("tokens", "stamps", "events", "prefix"):
-        np.testing.assert_array_equal(getattr(one, name), getattr(other, name), err_msg=name)
 
 
 class TestSnapshots:
@@ -556,101 +332,6 @@ class TestGoingOn:
         before = {path.name: path.read_bytes() for path in first.path.iterdir()}
         assert train(tiny(), tmp_path) == [first]
         assert {path.name: path.read_bytes() for path in first.path.iterdir()} == before
-
-
-SCRIPT = """
-import sys
-from pathlib import Path
-import torch
-torch.set_num_threads(1)
-sys.path.insert(0, sys.argv[1])
-from lessons import lessons, tiny
-options = tiny(epochs=float(sys.argv[3]), evaluate_every=int(sys.argv[4]))
-list(options.build().train(*lessons(), None, Path(sys.argv[2])))
-"""
-
-
-def start(out: Path, epochs: float, evaluate_every: int, **env: str) -> subprocess.Popen[bytes]:
-    """Start a training in a process of its own."""
-    arguments = str(Path(__file__).parent), str(out), str(epochs), str(evaluate_every)
-    return subprocess.Popen([sys.executable, "-c", SCRIPT, *arguments], env={**os.environ, **env})
-
-
-def test_a_killed_training_ends_with_the_same_weights(tmp_path: Path):
-    undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
-    options = tiny(epochs=10, evaluate_every=1)
-    train(options, undisturbed)
-    process = start(killed, 10, 1)
-    state = killed / "training" / "model" / "state.safetensors"
-    deadline = time.monotonic() + 300
-    while not state.exists() and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.002)
-    time.sleep(random.uniform(0, 0.1))
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL, "it was to be killed in the middle"
-    train(options, killed)
-    kept = sorted(path.relative_to(undisturbed) for path in undisturbed.glob("step-*/*.safetensors"))
-    assert len(kept) == 2 * 31
-    for name in kept:
-        assert (killed / name).read_bytes() == (undisturbed / name).read_bytes(), name
-    assert losses(killed) == losses(undisturbed)
-
-
-def test_two_devices_train_one_adapter(tmp_path: Path):
-    """Two processes with a share of each batch: one set of files, and losses close to those of one process."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
-    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2", "ACCELERATE_USE_CPU": "1"}
-    ranks = [start(tmp_path / "two", 2, 3, **shared, RANK=str(rank), LOCAL_RANK=str(rank)) for rank in range(2)]
-    train(tiny(evaluate_every=3), tmp_path / "one")
-    assert [rank.wait(timeout=240) for rank in ranks] == [0, 0]
-    one, two = (losses(tmp_path / name) for name in ("one", "two"))
-    assert [x["step"] for x in one] == [x["step"] for x in two] == [0, 3, 6]
-    for alone, together in zip(one, two, strict=True):
-        assert together["validation"]["loss"] == pytest.approx(alone["validation"]["loss"], rel=0.02)
-
-
-def test_the_command_drives_two_devices(tmp_path: Path):
-    """Two processes of `kronosfw train`, as `accelerate launch` starts them: one version, told of once."""
-    (tmp_path / "train.yaml").write_text(
-        f"""
-feed: {{type: simulated, start: 2021-01-01, end: 2023-06-30}}
-universe: {{SPY: {{asset_class: equity}}, QQQ: {{asset_class: equity}}}}
-context: 40
-encoders: [{{type: macro20, btc: null, dxy: null, vix: null}}]
-forecasters: [{{type: drift}}]
-trainer:
-  type: kronos_lora
-  model: {GOLDEN / "model"}
-  tokenizer: {GOLDEN / "tokenizer"}
-  max_context: 64
-  epochs: 0.2
-  batch: 8
-  evaluate_every: 3
-training: {{validate_from: 2023-01-01}}
-checkpoint_root: checkpoints
-store: sqlite:///results.db
-"""
-    )
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
-    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2", "ACCELERATE_USE_CPU": "1"}
-    command = [sys.executable, "-m", "kronosfw", "train", str(tmp_path / "train.yaml"), "--json"]
-    ranks = [
-        subprocess.Popen(
-            command, env=os.environ | shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)}, stdout=subprocess.PIPE
-        )
-        for rank in range(2)
-    ]
-    leader, other = (rank.communicate(timeout=240)[0] for rank in ranks)
-    assert [rank.returncode for rank in ranks] == [0, 0]
-    assert other == b""
-    (version,) = (tmp_path / "checkpoints" / "base" / "versions").iterdir()
-    assert json.loads(leader)["version"] == version.name
-    assert {"adapter.json", "adapter_model.safetensors", "logs"} <= {path.name for path in version.iterdir()}
-    assert not (tmp_path / "checkpoints" / "training" / f"base-{version.name[-12:]}").exists()
 
 
 def test_a_gate_wants_adapters():
