@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import math
 import time
@@ -103,6 +104,8 @@ def fit(
 
     folder.mkdir(parents=True, exist_ok=True)
     accelerator = Accelerator()
+    if accelerator.num_processes > 1:
+        atexit.register(_leave)
     half = schedule.precision == "bfloat16"
     weights = {name: p for name, p in objective.named_parameters() if p.requires_grad}
     speeds = defaultdict(list)
@@ -169,6 +172,12 @@ def fit(
         elif time.monotonic() - beat > BEAT:
             beat = time.monotonic()
             yield done, None, accelerator.is_main_process
+
+
+def _leave() -> None:
+    """Leave the other processes in order: what talks to them aborts where the interpreter ends under it."""
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def evaluate(model: nn.Module, batches: Sequence[Batch], accelerator: Any, half: bool) -> dict[str, float]:
