@@ -44,6 +44,7 @@ def model_for(
         "ensembler": one_of("ensembler") | None,
         "trainer": one_of("trainer") | None,
         "checkpoints": one_of("checkpoint_policy") | None,
+        "alerts": _tuple_of(one_of("notifier")),
     }
     fields: Any = {name: (annotation, Config.model_fields[name]) for name, annotation in narrowed.items()}
     return create_model("Config", __base__=Config, __doc__=Config.__doc__, **fields)

@@ -23,6 +23,7 @@ from .interfaces import (
     EnsemblerConfig,
     FeedConfig,
     ForecasterConfig,
+    NotifierConfig,
     TrainerConfig,
 )
 from .options import AsOf, DatabaseUrl, Freq, LocalPath
@@ -59,6 +60,8 @@ class Instrument(Section):
     def _name(cls, name: str) -> str:
         if not re.fullmatch(r"[a-z][a-z0-9_]{0,31}", name):
             raise ValueError("expected lower-case letters, digits and underscores")
+        if name == "base":
+            raise ValueError("`base` is what the pooled checkpoints are called; give it another name")
         return name
 
     @model_validator(mode="after")
@@ -128,6 +131,28 @@ class Training(Section):
         return self
 
 
+class Retraining(Section):
+    """What `kronosfw retrain` learns from and judges by, in days of the calendar before the data end."""
+
+    days: int = Field(730, ge=2, description="Days of data in all.")
+    validate_days: int = Field(
+        60, ge=1, description="Of these, the days before the judged ones, by which the best snapshot is chosen."
+    )
+    judge_days: int = Field(
+        105, ge=1, description="Of these, the last ones, which no arm has learned from and the guard judges by."
+    )
+    stride: int = Field(5, ge=1, description="Bars from the cutoff of one example to the next, for training.")
+    patience: int | None = Field(
+        5, ge=1, description="Snapshots in a row without a better validation loss that end it; none never does."
+    )
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.validate_days + self.judge_days >= self.days:
+            raise ValueError("`days` must leave some to learn from before `validate_days` and `judge_days`")
+        return self
+
+
 class PluginsSection(Section):
     """Which installed plugins to leave out."""
 
@@ -159,6 +184,12 @@ class Config(Section):
     training: Training | None = Field(None, description="What `kronosfw train` learns from.")
     checkpoints: SerializeAsAny[CheckpointPolicyConfig] | None = Field(
         None, description="Which trained weights serve; base weights unless given."
+    )
+    retraining: Annotated[Retraining, _NOTHING_IS_EMPTY] = Field(
+        default_factory=Retraining, description="What `kronosfw retrain` learns from and judges by."
+    )
+    alerts: tuple[SerializeAsAny[NotifierConfig], ...] = Field(
+        (), description="Who is told of what became of a retraining."
     )
     checkpoint_root: LocalPath | None = Field(None, description="Folder of the checkpoints.")
     store: DatabaseUrl = Field(description="Where results go: a SQLAlchemy URL.")

@@ -8,6 +8,7 @@
      ├── CheckpointRejected      4   the regression guard said no
      ├── DataError               5   data failed its checks, nothing written
      │    ├── FeedDown           5   a source that cannot be reached: no symbol will do better
+     │    ├── DamagedCheckpoint  5   weights on disk are not what their manifest says
      │    └── SymbolError        –   one symbol's data; the others go on
      ├── StoreError              6   the store stayed down
      └── Interrupted            75   drained on a signal, or another holder has the lock
@@ -54,6 +55,10 @@ class DataError(KronosfwError):
 
 class FeedDown(DataError):
     """A source cannot be reached at present, whichever symbol is asked for."""
+
+
+class DamagedCheckpoint(DataError):
+    """The weights on disk are not what their manifest says."""
 
 
 class SymbolError(DataError):

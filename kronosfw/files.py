@@ -16,13 +16,15 @@ _LONGEST = 120
 _KEPT = 80
 
 
-def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
+def write_atomically(path: Path, write: Callable[[BinaryIO], object], folder: Path | None = None) -> None:
     """Let ``write`` fill a file that then takes the place of ``path``; raises OSError.
+
+    The file is made in ``folder``, on the same file system; beside ``path`` unless given.
 
     Whoever reads ``path``, even after a crash, finds the old content or the new one, never a part. When the
     call returns, the new content is on the disk.
     """
-    aside = path.with_name(f".{secrets.token_hex(8)}.tmp")
+    aside = (folder or path.parent) / f".{secrets.token_hex(8)}.tmp"
     try:
         with aside.open("xb") as file:
             write(file)

@@ -1,4 +1,4 @@
-"""The hooks of kronosfw: six that register components, four that observe a run, one that adds commands.
+"""The hooks of kronosfw: seven that register components, five that observe, one that adds commands.
 
 A plugin is a module (or object) whose functions carry ``@hookimpl`` and bear the names below; it declares
 itself as an entry point in the group ``kronosfw.v1``.
@@ -17,6 +17,7 @@ from .interfaces import (
     EnsemblerConfig,
     FeedConfig,
     ForecasterConfig,
+    NotifierConfig,
     TrainerConfig,
 )
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     import click
 
     from .pipeline import Run, RunReport
-    from .types import Forecast
+    from .types import Alert, Forecast
 
 hookspec = pluggy.HookspecMarker("kronosfw")
 hookimpl = pluggy.HookimplMarker("kronosfw")
@@ -67,6 +68,12 @@ def register_checkpoint_policies() -> Sequence[type[CheckpointPolicyConfig]]:
 
 
 @hookspec
+def register_notifiers() -> Sequence[type[NotifierConfig]]:
+    """Return the classes of the notifiers this plugin provides."""
+    raise NotImplementedError
+
+
+@hookspec
 def before_run(run: Run) -> None:
     """Observe a run before anything is read."""
 
@@ -84,6 +91,11 @@ def after_run(run: Run, report: RunReport) -> None:
 @hookspec
 def on_run_error(run: Run, error: BaseException) -> None:
     """Observe a run that ended without a report."""
+
+
+@hookspec
+def on_alert(alert: Alert) -> None:
+    """Observe what a person should know of checkpoints: one promoted, rejected, rolled back or found damaged."""
 
 
 @hookspec

@@ -1,4 +1,4 @@
-"""What a plugin provides: six kinds of component, each a protocol and the options that build it.
+"""What a plugin provides: seven kinds of component, each a protocol and the options that build it.
 
 A component is chosen in the configuration by its ``type``; its options are a pydantic model, and ``build()``
 turns them into the working object. Import what is heavy inside ``build()``, never at the top of the module
@@ -8,7 +8,7 @@ that holds the options: listing plugins must stay cheap.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -22,8 +22,10 @@ if TYPE_CHECKING:
 
     from .errors import SymbolError
     from .types import (
+        Alert,
         Bars,
         Checkpoint,
+        Entry,
         Example,
         Fact,
         Finding,
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
         Snapshot,
         Span,
         Times,
+        Trial,
         Verdict,
         Window,
     )
@@ -114,7 +117,8 @@ class Forecaster(Protocol):
     """A model that forecasts windows.
 
     A forecaster whose weights can be switched also has
-    ``with_checkpoint(path: Path | None) -> Forecaster``: cheap, sharing the base weights; None is the base.
+    ``with_checkpoint(path: Path | None) -> Forecaster``: cheap, sharing the base weights; None is the base. When it
+    returns it has read all it needs: the folder may be deleted at any time after.
     """
 
     max_context: int | None
@@ -129,7 +133,13 @@ class Forecaster(Protocol):
 
 
 class Trainer(Protocol):
-    """Makes checkpoints. A generator: the host owns the loop and may stop after any snapshot."""
+    """Makes checkpoints. A generator: the host owns the loop and may stop after any snapshot.
+
+    A trainer whose weights can be moved part of the way also has
+    ``blend(start: Path | None, end: Path, share: float, out: Path) -> None``, which writes into the empty folder
+    ``out`` the weights that lie ``share`` of the way from ``start`` (None for the base) to ``end``: 0 forecasts as
+    the one does, 1 as the other, and 1.5 goes half as far again.
+    """
 
     def train(
         self, train: Sequence[Example], validation: Sequence[Example], start: Path | None, out: Path
@@ -163,29 +173,53 @@ class Ensembler(Protocol):
 
 
 class CheckpointPolicy(Protocol):
-    """Decides which checkpoint serves, which is admitted, which is kept and when to train."""
+    """Decides when to train, what is admitted and served, when to go back, and what is kept."""
 
-    def select(self, asset_class: str, checkpoints: Sequence[Checkpoint]) -> Checkpoint | None:
-        """Return what to serve for the asset class; None for the forecaster's own base weights."""
+    @property
+    def shares(self) -> Sequence[float]:
+        """Shares of the way from a training's start to its end among which ``share`` chooses; empty for the end."""
         ...
 
-    def admit(
-        self,
-        candidate: Checkpoint,
-        incumbent: Checkpoint | None,
-        base: Checkpoint | None,
-        scores: pd.DataFrame,
-    ) -> Verdict:
-        """Judge a candidate. ``scores`` has a row for each origin and symbol, with columns ``version``,
-        ``symbol``, ``as_of``, ``step``, ``crps``, ``abs_error``, ``covered`` and ``event_active``."""
+    def due(self, history: Sequence[Entry], now: datetime) -> datetime | None:
+        """Return the moment, not after ``now``, at which a training was due that has not ended since.
+
+        None where none is due. Moments are UTC; the history is in order of time. What is due stays due.
+        """
+        ...
+
+    def select(self, asset_class: str, checkpoints: Sequence[Checkpoint]) -> Checkpoint | None:
+        """Return what to serve for the asset class; None for the forecaster's own weights.
+
+        The host offers those of the class and the pooled ones that are ready.
+        """
+        ...
+
+    def share(self, scores: pd.DataFrame) -> float:
+        """Choose one of ``shares`` by the scores of the validation: as in ``Trial``, with ``share`` as the arm."""
+        ...
+
+    def admit(self, trial: Trial) -> Verdict:
+        """Judge a candidate."""
+        ...
+
+    def watch(self, scores: pd.DataFrame) -> Verdict | None:
+        """Judge a promotion by what came after it; None to go on watching, a verdict ends it.
+
+        ``scores`` are as in ``Trial``, of the arms ``serving`` and ``previous``, for the origins since the
+        promotion whose targets are all known. A verdict that does not accept rolls back.
+        """
         ...
 
     def expire(self, checkpoints: Sequence[Checkpoint]) -> list[Checkpoint]:
-        """Return those to delete; never the pooled base."""
+        """Return those of one asset class to delete. The host keeps what is active and what was so before."""
         ...
 
-    def due(self, history: Sequence[datetime], now: datetime) -> bool:
-        """Tell whether a training is due, from the moments (UTC) of the past successful ones."""
+
+class Notifier(Protocol):
+    """Tells somebody that something about the checkpoints needs a look."""
+
+    def notify(self, alert: Alert) -> None:
+        """Pass the alert on; what it raises is logged, and harms nobody."""
         ...
 
 
@@ -284,6 +318,23 @@ class CheckpointPolicyConfig(Component):
         raise NotImplementedError
 
 
+Concern = Literal["promoted", "rejected", "rolled_back", "failed", "damaged"]
+"""What a person is told of: what became of a candidate or of a promotion, and damaged weights."""
+
+
+class NotifierConfig(Component):
+    """Options of a notifier."""
+
+    on: tuple[Concern, ...] = Field(
+        ("rejected", "rolled_back", "failed", "damaged"),
+        min_length=1,
+        description="What it tells of: promoted, rejected, rolled_back, failed or damaged.",
+    )
+
+    def build(self) -> Notifier:
+        raise NotImplementedError
+
+
 KINDS: Mapping[str, type[Component]] = {
     "feed": FeedConfig,
     "encoder": EncoderConfig,
@@ -291,8 +342,9 @@ KINDS: Mapping[str, type[Component]] = {
     "trainer": TrainerConfig,
     "ensembler": EnsemblerConfig,
     "checkpoint_policy": CheckpointPolicyConfig,
+    "notifier": NotifierConfig,
 }
-"""The six kinds of component and the base class of their options."""
+"""The seven kinds of component and the base class of their options."""
 
 
 def type_name(config: type[Component]) -> str:

@@ -16,7 +16,7 @@ from .plugins import Plugins
 from .types import Moment, Window
 
 _LIBRARIES = ("arch", "exchange_calendars", "numpy", "pandas", "pyarrow", "scipy", "statsforecast", "tzdata")
-_IRRELEVANT = {"plugins", "batch", "store", "spool", "min_symbols"}
+_IRRELEVANT = {"plugins", "batch", "store", "spool", "min_symbols", "retraining", "alerts"}
 """Settings that no number depends on."""
 
 

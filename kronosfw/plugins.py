@@ -24,6 +24,7 @@ HOOKS = {
     "trainer": "register_trainers",
     "ensembler": "register_ensemblers",
     "checkpoint_policy": "register_checkpoint_policies",
+    "notifier": "register_notifiers",
 }
 log = logging.getLogger(__name__)
 

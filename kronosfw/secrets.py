@@ -13,14 +13,20 @@ from pydantic import BaseModel, SecretStr
 SHOWN = "***"
 _SHORTEST = 4
 _PASSWORD = re.compile(r"://[^/:@]*:(.*)@|[?&]\w*password=([^&]*)")
+_WEB = re.compile(r"https?://[^/?#]*", re.IGNORECASE)
+_LONG = 16
+"""Characters from which a word of a header, or a part of a web address, is taken for a key."""
 _known: set[str] = set()
 
 
 def remember(config: BaseModel) -> None:
-    """Keep this process from showing the configuration's secrets: SecretStr options, of URLs the passwords."""
+    """Keep this process from showing the configuration's secrets: what is SecretStr.
+
+    Of a database's URL that is the password, of a web address all that comes after the host.
+    """
     for secret in _secrets(config):
-        parts = [part for found in _PASSWORD.findall(secret) for part in found] if "://" in secret else [secret]
-        _known.update(part for found in parts for part in (found, unquote(found)) if len(part) >= _SHORTEST)
+        parts = [part for found in _parts(secret) for part in (found, unquote(found))]
+        _known.update(part for part in parts if len(part) >= _SHORTEST)
 
 
 def redact(text: str) -> str:
@@ -35,6 +41,22 @@ class Redacting(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         return redact(super().format(record))
+
+
+def _parts(secret: str) -> Iterator[str]:
+    """Yield what of a secret must not be shown, as a whole and as other texts may quote it."""
+    for found in _PASSWORD.findall(secret) if "://" in secret else ():
+        yield from found
+    host = _WEB.match(secret)
+    if host:
+        target = secret[host.end() :]
+        yield from (secret, target, *target.split("?", 1))
+    elif "://" in secret:
+        return
+    else:
+        target = secret
+        yield secret
+    yield from (part for part in re.split(r"[\s/?&=#]", target) if len(part) >= _LONG)
 
 
 def _secrets(value: Any) -> Iterator[str]:

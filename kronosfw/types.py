@@ -10,11 +10,17 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from .interfaces import Concern
 
 Moment = np.datetime64
 Moments = NDArray[np.datetime64]
@@ -359,15 +365,107 @@ class Checkpoint:
     asset_class: str | None = None
     """None for the pooled base."""
     metrics: Mapping[str, float] = field(default_factory=dict)
+    state: State = "ready"
+    active: bool = False
+    """Whether it is the one that its asset class, or the pooled base, has been told to serve."""
+    trained_until: Moment | None = None
+    """When the last target it has learned from, or was chosen by, was complete."""
+
+
+State = Literal["ready", "candidate", "rejected"]
+"""A candidate has not been judged yet; only what is ready may serve."""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that a verdict rests on."""
+
+    name: str
+    passed: bool
+    text: str
+    """A sentence for a person: what was found and what was allowed."""
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    """Ends of the value's interval."""
+    limit: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a checkpoint policy decided about a candidate, with the numbers it rests on."""
+    """What a checkpoint policy decided about a candidate, with all that it rests on."""
 
     accepted: bool
     reasons: tuple[str, ...]
+    checks: tuple[Check, ...] = ()
     numbers: Mapping[str, float] = field(default_factory=dict)
+    """Figures that the history keeps, such as those that tell how often to train."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line in the history of an asset class's checkpoints."""
+
+    at: datetime
+    """UTC."""
+    event: Happening
+    version: str = ""
+    reason: str = ""
+    slot: datetime | None = None
+    """Of a retraining: the moment at which it was due and its data end, UTC."""
+    previous: str = ""
+    """What was active before."""
+    seq: int | None = None
+    """Number of the change of what is active; None where nothing changed."""
+    numbers: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def retrained(self) -> bool:
+        """Whether it tells of a retraining that came to its end; one that failed did not."""
+        return self.event in ("promoted", "kept", "rejected")
+
+
+Happening = Literal[
+    "promoted", "kept", "rejected", "failed", "confirmed", "rolled_back", "activated", "quarantined", "drifted"
+]
+"""A candidate was promoted or rejected, what serves was kept since nothing was learned that shows, or a retraining
+failed; the canary confirmed a promotion or rolled it back; a person activated a version; a damaged one was set
+aside; forecasts drifted, which makes a retraining due."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Trial:
+    """A candidate, and what there is to judge it by."""
+
+    candidate: Checkpoint
+    incumbent: Checkpoint | None
+    """What serves at present; None for the forecaster's own weights."""
+    base: Checkpoint | None
+    """The pooled base; None for the forecaster's own weights."""
+    scores: pd.DataFrame
+    """A row for each arm, symbol, origin and step. Columns: ``arm`` (``candidate``, ``incumbent`` or ``base``),
+    ``symbol``, ``as_of`` (the cutoff), ``day`` (session of the last bar), ``step`` (1 … H), ``crps`` and
+    ``abs_error`` (shares of the last close), ``covered`` (by p10 … p90), ``event_active``, ``median`` and
+    ``actual`` (returns since the last close). Arms have the same rows; all origins lie after what the
+    candidate was trained on."""
+    slot: datetime
+    """The moment at which the data end, UTC."""
+    faults: tuple[str, ...] = ()
+    """What is wrong with the candidate whatever its scores, in sentences."""
+    history: Sequence[Entry] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """Something about the checkpoints that a person should know."""
+
+    kind: Concern
+    asset_class: str
+    text: str
+    """A sentence or several."""
+    at: datetime
+    version: str = ""
+    verdict: Verdict | None = None
 
 
 @dataclass(frozen=True, slots=True)

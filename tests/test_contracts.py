@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,18 @@ import pytest
 from kronosfw.builtin.ensemblers import LinearPool, Mean, Median
 from kronosfw.builtin.feeds import CsvFeed, ParquetFeed, SqlFeed
 from kronosfw.builtin.forecasters import Bootstrap, Drift, Garch, Har, RandomWalk, SeasonalNaive, StatsForecast
-from kronosfw.builtin.policies import Latest
+from kronosfw.builtin.notifiers import Command, Log, Webhook
+from kronosfw.builtin.policies import Guard, Latest, Rolling
 from kronosfw.builtin.simulated import SimulatedFeed
-from kronosfw.testing import CheckpointPolicyContract, EnsemblerContract, FeedContract, ForecasterContract
+from kronosfw.testing import (
+    CheckpointPolicyContract,
+    EnsemblerContract,
+    FeedContract,
+    ForecasterContract,
+    NotifierContract,
+)
 from kronosfw.testing.market import random_bars
+from tests.listener import listening
 
 SYMBOLS = ("AAA", "BBB", "CCC")
 
@@ -93,6 +102,38 @@ class TestLatest(CheckpointPolicyContract):
     @pytest.fixture
     def options(self):
         return Latest()
+
+
+@pytest.mark.skipif(importlib.util.find_spec("arch") is None, reason="the extra `guard` is not installed")
+class TestRolling(CheckpointPolicyContract):
+    @pytest.fixture
+    def options(self):
+        return Rolling()
+
+
+class TestRollingByThePlainRule(CheckpointPolicyContract):
+    @pytest.fixture
+    def options(self):
+        return Rolling(guard=Guard(noninferiority=None, shrinkage=None, canary=None))
+
+
+class TestLog(NotifierContract):
+    @pytest.fixture
+    def options(self):
+        return Log(on=("promoted",), level="error")
+
+
+class TestWebhook(NotifierContract):
+    @pytest.fixture
+    def options(self):
+        with listening() as server:
+            yield Webhook(url=f"{server.url}/hook", headers={"X-Key": "a key"}, backoff=0)
+
+
+class TestCommand(NotifierContract):
+    @pytest.fixture
+    def options(self):
+        return Command(run=(sys.executable, "-c", "import json, sys; json.load(sys.stdin)"))
 
 
 class TestSimulated(FeedContract):

@@ -1,4 +1,4 @@
-"""Observers that keep a log of runs, and a command that reads it."""
+"""Observers that keep a log of runs and alerts, and a command that reads it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from kronosfw.hookspec import hookimpl
 
 if TYPE_CHECKING:
     from kronosfw.pipeline import Run, RunReport
-    from kronosfw.types import Forecast
+    from kronosfw.types import Alert, Forecast
 
 LOG = Path("runs.log")
 
@@ -41,6 +41,11 @@ def after_run(run: Run, report: RunReport) -> None:
 @hookimpl
 def on_run_error(run: Run, error: BaseException) -> None:
     note(f"failed: {error}")
+
+
+@hookimpl
+def on_alert(alert: Alert) -> None:
+    note(f"{alert.asset_class} {alert.kind}: {alert.text}")
 
 
 @click.command("last-run")

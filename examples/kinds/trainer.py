@@ -24,20 +24,25 @@ class TunedWalk(ForecasterConfig):
     type: Literal["tuned_walk"] = "tuned_walk"
 
     def build(self) -> Forecaster:
-        return Walk()
+        return Walk(kept(None))
 
 
 class Walk:
     max_context = 500
 
-    def __init__(self, decay: float = 0.94) -> None:
+    def __init__(self, decay: float) -> None:
         self._walk = RandomWalk(decay=decay).build()
 
     def forecast(self, windows: Sequence[Window], levels: Sequence[float]) -> list[Forecast]:
         return self._walk.forecast(windows, levels)
 
     def with_checkpoint(self, path: Path | None) -> "Walk":
-        return Walk() if path is None else Walk(json.loads((path / "decay.json").read_text("utf-8")))
+        return Walk(kept(path))
+
+
+def kept(path: Path | None) -> float:
+    """Return the decay in a checkpoint, or the forecaster's own."""
+    return 0.94 if path is None else json.loads((path / "decay.json").read_text("utf-8"))
 
 
 class DecayTrainer(TrainerConfig):
@@ -64,6 +69,10 @@ class DecaySearch:
         folder.mkdir(exist_ok=True)
         (folder / "decay.json").write_text(json.dumps(best), "utf-8")
         yield Snapshot(len(decays), folder, {"loss": loss(Walk(best), validation)})
+
+    def blend(self, start: Path | None, end: Path, share: float, out: Path) -> None:
+        decay = min((1 - share) * kept(start) + share * kept(end), 0.999)
+        (out / "decay.json").write_text(json.dumps(decay), "utf-8")
 
 
 def loss(forecaster: Forecaster, examples: Sequence[Example]) -> float:

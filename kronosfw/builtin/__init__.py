@@ -5,12 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..hookspec import hookimpl
-from ..interfaces import CheckpointPolicyConfig, EncoderConfig, EnsemblerConfig, FeedConfig, ForecasterConfig
+from ..interfaces import (
+    CheckpointPolicyConfig,
+    EncoderConfig,
+    EnsemblerConfig,
+    FeedConfig,
+    ForecasterConfig,
+    NotifierConfig,
+)
 from .encoders import Leaders, Macro20
 from .ensemblers import LinearPool, Mean, Median
 from .feeds import CsvFeed, ParquetFeed, SqlFeed
 from .forecasters import Bootstrap, Drift, Garch, Har, RandomWalk, SeasonalNaive, StatsForecast
-from .policies import Latest
+from .notifiers import Command, Log, Webhook
+from .policies import Latest, Rolling
 from .simulated import SimulatedFeed
 
 
@@ -36,4 +44,9 @@ def register_ensemblers() -> Sequence[type[EnsemblerConfig]]:
 
 @hookimpl
 def register_checkpoint_policies() -> Sequence[type[CheckpointPolicyConfig]]:
-    return (Latest,)
+    return (Latest, Rolling)
+
+
+@hookimpl
+def register_notifiers() -> Sequence[type[NotifierConfig]]:
+    return (Log, Webhook, Command)

@@ -13,6 +13,7 @@ from .encoders import EncoderContract
 from .ensemblers import EnsemblerContract
 from .feeds import FeedContract
 from .forecasters import ForecasterContract
+from .notifiers import NotifierContract
 from .policies import CheckpointPolicyContract
 from .trainers import TrainerContract
 
@@ -23,5 +24,6 @@ __all__ = [
     "EnsemblerContract",
     "FeedContract",
     "ForecasterContract",
+    "NotifierContract",
     "TrainerContract",
 ]

@@ -85,6 +85,28 @@ class TrainerContract(ComponentContract):
         first = self.snapshots(trainer, examples, None, tmp_path / "first")[-1]
         assert self.snapshots(trainer, examples, folder_of(first), tmp_path / "second")
 
+    def test_what_it_blends_depends_on_the_ends_and_the_share_alone(
+        self, options: Any, trainer: Trainer, examples: Any, tmp_path: Path
+    ) -> None:
+        """Of a trainer that has ``blend``: it leaves both ends as they are, and files as safe as a snapshot's."""
+        if not hasattr(trainer, "blend"):
+            pytest.skip("this trainer does not blend")
+        start = self.snapshots(trainer, examples, None, tmp_path / "first")[-1]
+        end = self.snapshots(trainer, examples, folder_of(start), tmp_path / "second")[-1]
+        before = weights(start), weights(end)
+        for share in (0, 0.5, 1, 1.5):
+            for origin in (folder_of(start), None):
+                found: list[dict[str, bytes]] = []
+                for maker in (trainer, options.build()):
+                    out = tmp_path / f"{share} {origin is None} {len(found)}"
+                    out.mkdir()
+                    maker.blend(origin, folder_of(end), share, out)
+                    found.append(contents(out))
+                assert found[0], "the folder of a checkpoint holds something"
+                assert found[0] == found[1]
+                assert not [name for name in found[0] if Path(name).suffix in _UNSAFE]
+        assert (weights(start), weights(end)) == before
+
     def test_inputs_are_not_changed(self, trainer: Trainer, examples: Any, tmp_path: Path) -> None:
         before = [e.window.bars.values.tobytes() + e.target.values.tobytes() for part in examples for e in part]
         self.snapshots(trainer, examples, None, tmp_path / "out")
@@ -100,5 +122,9 @@ def folder_of(snapshot: Snapshot) -> Path:
 
 def weights(snapshot: Snapshot) -> dict[str, bytes]:
     """Return the content of a snapshot's files by relative path."""
-    folder = folder_of(snapshot)
+    return contents(folder_of(snapshot))
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Return the content of the files in a folder by relative path."""
     return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
