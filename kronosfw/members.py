@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from .checkpoints import discover
+from .checkpoints import serve
 from .config import Config
 from .interfaces import CheckpointPolicy, Component, Forecaster, ForecasterConfig, type_name
 from .isolation import NEVER_ISOLATED, isolate, reason, required
@@ -27,7 +28,7 @@ def options_version(component: Component, plugins: Plugins, *more: Any) -> str:
 
 @dataclass(frozen=True)
 class Member:
-    """A forecaster of the run, with the checkpoint that serves each asset class."""
+    """A forecaster of the run, with the weights that serve each asset class."""
 
     name: str
     forecaster: Forecaster
@@ -36,26 +37,41 @@ class Member:
     context: int
     """Bars of context it is given at most."""
     checkpoints: dict[str, Checkpoint | None] = field(default_factory=dict)
+    """By asset class; None for the forecaster's own weights."""
+    switched: dict[str, Forecaster] = field(default_factory=dict)
+    """By asset class, the forecaster with the weights of its checkpoint."""
+    unusable: dict[str, str] = field(default_factory=dict)
+    """By asset class, why there are no weights that could serve it."""
 
     def version(self, asset_class: str) -> str:
         """Return release, options and checkpoint: what has to be equal for the numbers to be."""
+        if asset_class in self.unusable:
+            return f"{self.options}@unusable"
         checkpoint = self.checkpoints.get(asset_class)
         if checkpoint is None:
             return self.options
         return f"{self.options}@{checkpoint.asset_class or 'base'}/{checkpoint.version}"
 
 
-def build_members(config: Config, plugins: Plugins) -> tuple[list[Member], list[Failure]]:
-    """Build every forecaster; one that cannot be built is set apart. Raises ConfigError for a user's mistake."""
+def build_members(config: Config, plugins: Plugins, symbols: Collection[str]) -> tuple[list[Member], list[Failure]]:
+    """Build every forecaster and load the weights that serve the symbols' asset classes.
+
+    A forecaster that cannot be built is set apart, and so is a damaged checkpoint, in whose place another serves.
+    Raises ConfigError for a user's mistake.
+    """
     options = config.checkpoints
     policy = required(options.build, f"checkpoint policy {options.type}") if options else None
-    found = discover(config.checkpoint_root) if config.checkpoint_root else []
+    classes = sorted({config.universe[symbol].asset_class for symbol in symbols})
     members: list[Member] = []
     failures: list[Failure] = []
     for forecaster in config.forecasters:
         name = forecaster.name or forecaster.type
         try:
-            members.append(_member(name, forecaster, config, plugins, policy, found))
+            member = _member(name, forecaster, config, plugins)
+            if policy is not None and config.checkpoint_root and hasattr(member.forecaster, "with_checkpoint"):
+                told = _switch(member, type_name(type(forecaster)), policy, config.checkpoint_root, classes)
+                failures += [Failure("", "model", text, name) for text in told]
+            members.append(member)
         except NEVER_ISOLATED:
             raise
         except (Exception, SystemExit) as error:
@@ -72,31 +88,40 @@ def longest_context(members: Sequence[Member], config: Config) -> int:
     return max((member.context for member in members), default=config.context)
 
 
-def _member(
-    name: str,
-    options: ForecasterConfig,
-    config: Config,
-    plugins: Plugins,
-    policy: CheckpointPolicy | None,
-    found: Sequence[Checkpoint],
-) -> Member:
+def _member(name: str, options: ForecasterConfig, config: Config, plugins: Plugins) -> Member:
     forecaster = options.build()
     context = options.context or config.context
     if forecaster.max_context is not None:
         context = min(context, forecaster.max_context)
-    serving: dict[str, Checkpoint | None] = {}
-    if policy is not None and hasattr(forecaster, "with_checkpoint"):
-        mine = [c for c in found if c.forecaster == type_name(type(options))]
-        classes = {instrument.asset_class for instrument in config.universe.values()}
-        serving = {c: _select(policy, c, mine) for c in sorted(classes)}
-    return Member(name, forecaster, options_version(options, plugins, context), context, serving)
+    return Member(name, forecaster, options_version(options, plugins, context), context)
 
 
-def _select(policy: CheckpointPolicy, asset_class: str, mine: Sequence[Checkpoint]) -> Checkpoint | None:
-    chosen = policy.select(asset_class, mine)
-    if chosen is not None and chosen not in [c for c in mine if c.asset_class in (asset_class, None)]:
-        raise ValueError(f"the checkpoint policy chose {chosen!r}, which is not a checkpoint for {asset_class}")
-    return chosen
+def _switch(
+    member: Member, forecaster: str, policy: CheckpointPolicy, root: Path, classes: Sequence[str]
+) -> list[str]:
+    """Load the weights that serve each class, and return what a person has to know of it."""
+    sound: dict[Path, Forecaster] = {}
+    told: list[str] = []
+
+    def load(path: Path) -> Forecaster:
+        if path not in sound:
+            found: Forecaster = member.forecaster.with_checkpoint(path)  # type: ignore[attr-defined]
+            return found
+        return sound[path]
+
+    for name in classes:
+        try:
+            served = serve(policy, root, name, forecaster, load, sound.keys())
+        except NEVER_ISOLATED:
+            raise
+        except (Exception, SystemExit) as error:
+            member.unusable[name] = reason(error)
+            continue
+        member.checkpoints[name] = served.checkpoint
+        if served.checkpoint is not None and served.weights is not None:
+            member.switched[name] = sound[served.checkpoint.path] = served.weights
+        told += served.told
+    return told
 
 
 def run_member(
@@ -130,16 +155,13 @@ def in_batches(
     failures: list[Failure] = []
     groups: dict[str, list[Window]] = {}
     for window in windows:
-        groups.setdefault(member.version(window.asset_class), []).append(window)
+        if window.asset_class in member.unusable:
+            failures.append(Failure(window.symbol, stage, member.unusable[window.asset_class], member.name))
+        else:
+            groups.setdefault(member.version(window.asset_class), []).append(window)
     count = 0
     for group in groups.values():
-        try:
-            work = partial(call, _with_weights(member, group[0].asset_class))
-        except NEVER_ISOLATED:
-            raise
-        except (Exception, SystemExit) as error:
-            failures += [Failure(w.symbol, stage, reason(error), member.name) for w in group]
-            continue
+        work = partial(call, member.switched.get(group[0].asset_class, member.forecaster))
         for start in range(0, len(group), batch):
             chunk = [w.last(member.context) for w in group[start : start + batch]]
             results, errors = isolate(chunk, work)
@@ -156,14 +178,6 @@ def forecast_all(forecaster: Forecaster, windows: Sequence[Window], levels: Sequ
     if len(found) != len(windows):
         raise ValueError(f"returned {len(found)} forecasts for {len(windows)} windows")
     return [check_forecast(f, w, levels) for f, w in zip(found, windows, strict=True)]
-
-
-def _with_weights(member: Member, asset_class: str) -> Forecaster:
-    checkpoint = member.checkpoints.get(asset_class)
-    if checkpoint is None:
-        return member.forecaster
-    switched: Forecaster = member.forecaster.with_checkpoint(checkpoint.path)  # type: ignore[attr-defined]
-    return switched
 
 
 def check_forecast(forecast: Forecast, window: Window, levels: Sequence[float]) -> Forecast:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-COMMANDS = ("init", "check", "schema", "plugins", "run", "score", "train", "store")
+COMMANDS = ("init", "check", "schema", "plugins", "run", "score", "train", "retrain", "checkpoints", "store")
 """Each is the attribute ``command`` of the module of that name in this package."""
 
 
