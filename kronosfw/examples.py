@@ -27,6 +27,20 @@ _CHECKED = 3
 """Examples of each symbol that are compared with what the cutter cuts."""
 
 
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """Which origins examples are made of."""
+
+    start: Moment | None = None
+    """No cutoff is earlier."""
+    until: Moment | None = None
+    """By then the last target is complete."""
+    stride: int = 1
+    """Bars of the trading calendar from one origin to the next."""
+    embargo: int = 0
+    """Bars after ``start`` before the first origin."""
+
+
 @dataclass(frozen=True, eq=False)
 class Track:
     """One symbol's bars, the origins from which to learn and the covariates of them all."""
@@ -42,9 +56,9 @@ class Track:
     """``[O, H, E]``: the bars after each origin as known at the origin."""
 
     @classmethod
-    def of(cls, cutter: Cutter, bars: Bars, instrument: Instrument, training: Training) -> Track:
+    def of(cls, cutter: Cutter, bars: Bars, instrument: Instrument, reach: Reach) -> Track:
         """Lay the examples of one symbol; raises ValueError where an encoder gives rows of the wrong shape."""
-        origins = _origins(cutter, bars, instrument, training)
+        origins = _origins(cutter, bars, instrument, reach)
         if not cutter.encoders or not len(origins):
             context = np.empty((len(bars), 0), dtype=np.float32)
             future = np.empty((len(origins), cutter.horizon, 0), dtype=np.float32)
@@ -134,6 +148,11 @@ class Examples(Sequence[Example]):
         self._parts = [(track, np.flatnonzero(chosen)) for track, chosen in parts if chosen.any()]
         self._starts = np.cumsum([0, *(len(chosen) for _, chosen in self._parts)])
 
+    @classmethod
+    def all(cls, tracks: Sequence[Track]) -> Examples:
+        """Return every example of the tracks."""
+        return cls([(track, np.ones(len(track.origins), dtype=np.bool_)) for track in tracks])
+
     def __len__(self) -> int:
         return int(self._starts[-1])
 
@@ -197,16 +216,10 @@ def split(
 ) -> tuple[Examples, Examples]:
     """Return the examples to train and to validate with, of the symbols in ``bars``.
 
-    No example that trains has a target that is complete only after ``validate_from``. Raises PluginError where an
-    encoder's rows depend on what came later, ValueError where they have the wrong shape.
+    No example that trains has a target that is complete only after ``validate_from``. Raises what ``lay`` does.
     """
-    tracks = []
-    for symbol, mine in bars.items():
-        track = Track.of(cutter, mine, universe[symbol], training)
-        if cutter.encoders and len(track.origins):
-            track.check()
-        tracks.append(track)
-        progress("cutting", len(tracks), len(bars))
+    start, until = (None if day is None else at_midnight(day) for day in (training.start, training.until))
+    tracks = lay(cutter, bars, universe, Reach(start, until, training.stride), progress)
     border = at_midnight(training.validate_from)
     return (
         Examples([(track, track.ends <= border) for track in tracks]),
@@ -214,12 +227,33 @@ def split(
     )
 
 
+def lay(
+    cutter: Cutter,
+    bars: Mapping[str, Bars],
+    universe: Mapping[str, Instrument],
+    reach: Reach,
+    progress: Progress,
+) -> list[Track]:
+    """Return the track of each symbol in ``bars``.
+
+    Raises PluginError where an encoder's rows depend on what came later, ValueError where their shape is wrong.
+    """
+    tracks = []
+    for symbol, mine in bars.items():
+        track = Track.of(cutter, mine, universe[symbol], reach)
+        if cutter.encoders and len(track.origins):
+            track.check()
+        tracks.append(track)
+        progress("cutting", len(tracks), len(bars))
+    return tracks
+
+
 def at_midnight(day: date) -> Moment:
     """Return the moment at which a day begins, UTC."""
     return moment(day.isoformat())
 
 
-def _origins(cutter: Cutter, bars: Bars, instrument: Instrument, training: Training) -> NDArray[np.int64]:
+def _origins(cutter: Cutter, bars: Bars, instrument: Instrument, reach: Reach) -> NDArray[np.int64]:
     """Return the positions that have a full context, all bars to come and the closes that a model needs.
 
     Every ``stride``-th bar of the trading calendar counts, from the symbol's first bar on: neither a bar that is
@@ -230,13 +264,14 @@ def _origins(cutter: Cutter, bars: Bars, instrument: Instrument, training: Train
     due = calendar(instrument.market).grid(times.time[0], times.time[-1], cutter.freq)
     on_grid = np.searchsorted(due.time, times.time)
     faults = np.cumsum(np.append(0, ~np.isfinite(bars.close) | (bars.close == 0)))
-    usable = on_grid[positions] % training.stride == 0
+    usable = on_grid[positions] % reach.stride == 0
     usable &= on_grid[positions + steps] - on_grid[positions] == steps
     usable &= faults[positions + steps + 1] == faults[positions]
-    if training.start is not None:
-        usable &= times.available_at[positions] >= at_midnight(training.start)
-    if training.until is not None:
-        usable &= times.available_at[positions + steps] <= at_midnight(training.until)
+    if reach.start is not None:
+        first = int(np.searchsorted(times.available_at, reach.start)) + reach.embargo
+        usable &= positions >= first
+    if reach.until is not None:
+        usable &= times.available_at[positions + steps] <= reach.until
     origins: NDArray[np.int64] = positions[usable]
     return origins
 

@@ -14,6 +14,7 @@ from .checks import DataReport, Inspection
 from .config import Config
 from .errors import ConfigError, DataError, SymbolError
 from .factchecks import check_facts
+from .freq import is_daily, minutes
 from .interfaces import Feed
 from .isolation import NEVER_ISOLATED, isolate, reason, required
 from .types import Bars, Fact, Finding, Moment, Span, moment
@@ -37,6 +38,11 @@ class Failure:
     reason: str
     model: str = ""
     """The model that failed; empty where the symbol as a whole did."""
+
+
+def stretch(bars: int, freq: str) -> np.timedelta64:
+    """Return a span of time in which every market has so many bars."""
+    return np.timedelta64(bars * minutes(freq) * (2 if is_daily(freq) else 6), "m") + np.timedelta64(20, "D")
 
 
 def listed(failures: Sequence[Failure], most: int = 20) -> str:

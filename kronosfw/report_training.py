@@ -34,6 +34,10 @@ def print_training(report: TrainReport, config: Config, console: Console | None 
     size = sum(path.stat().st_size for path in report.path.rglob("*") if path.is_file()) / 1e6
     console.print(f"\n[bold]{escape(str(report.path))}[/], {size:.1f} MB\n{done}", soft_wrap=True, highlight=False)
     lines = _to_serve(report, config)
+    if config.checkpoints is not None and not report.serves:
+        which = f"{report.asset_class or 'base'}/{report.version}"
+        text = f"Another version serves. To change that: kronosfw checkpoints activate FILE {which}"
+        console.print(f"\n{text}", soft_wrap=True, highlight=False)
     if lines:
         shown = "\n".join(f"  {line}" for line in lines)
         console.print(
@@ -49,6 +53,7 @@ def training_as_json(report: TrainReport) -> dict[str, Any]:
         "asset_class": report.asset_class,
         "forecaster": report.forecaster,
         "trained": report.trained,
+        "serves": report.serves,
         "exit_code": report.exit_code,
         "best": report.best.step,
         "snapshots": [{"step": r.step, "metrics": dict(r.metrics)} for r in report.snapshots],

@@ -18,15 +18,14 @@ from . import metrics
 from .calendars import calendar
 from .config import Config
 from .errors import DONE, PARTIAL
+from .eventbars import event_bars
 from .isolation import reason
 from .reading import Failure, Progress, as_moment, not_later_than_now, read, read_facts
 from .rows import ENVELOPE, as_datetime
 from .store import KEY, Store
-from .types import Bars, Fact, Floats, Times
+from .types import Bars, Fact, Floats
 from .windows import known
 
-HIGH_IMPORTANCE = 3.0
-"""An event of at least this importance, or of none stated, makes an event bar."""
 _VOLATILITY, _USUAL, _FEWEST = 20, 250, 60
 _CALM, _WILD = 0.75, 1.33
 
@@ -110,7 +109,7 @@ def _evaluate(
     regimes = _regimes(bars, np.searchsorted(bars.times.available_at, cutoffs, side="right") - 1)
     market = calendar(config.universe[bars.symbol].market)
     due = market.grid(bars.times.time[0], bars.times.time[-1], config.freq)
-    events = _event_bars(facts, due)
+    events = event_bars(facts, due)
     on_grid = np.searchsorted(due.time, bars.times.time)
     scores = _scores(rows, bars.close[place])
     return [
@@ -193,31 +192,6 @@ def _regime(ratio: float) -> str:
     if ratio < _CALM:
         return "low"
     return "high" if ratio > _WILD else "normal"
-
-
-def _event_bars(facts: Sequence[Fact], times: Times) -> NDArray[np.bool_] | None:
-    """Return whether an important event bears on each bar ``[T]``; None where no calendar is known.
-
-    An event bears on the first bar that is complete after it: the one it falls in, or the next one where the
-    market was shut. It counts as it was known when that bar was complete, so that the answer is the same
-    whenever it is asked for. ``facts`` are in the order they became known.
-    """
-    if not facts:
-        return None
-    versions: dict[object, list[Fact]] = {}
-    for f in facts:
-        versions.setdefault(f.event or (f.kind, f.scheduled_at), []).append(f)
-    active = np.zeros(len(times), dtype=np.bool_)
-    for told in versions.values():
-        for f in told:
-            place = int(np.searchsorted(times.available_at, f.scheduled_at, side="right"))
-            if f.scheduled_at < times.time[0] or place == len(times):
-                continue
-            in_time = [v for v in told if v.known_at <= times.available_at[place]]
-            if in_time and in_time[-1].scheduled_at == f.scheduled_at:
-                stated = [v.values["importance"] for v in in_time if "importance" in v.values]
-                active[place] |= not stated or stated[-1] >= HIGH_IMPORTANCE
-    return active
 
 
 def _by_model(evaluations: Sequence[Mapping[str, Any]]) -> Iterator[ModelScore]:

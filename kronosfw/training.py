@@ -8,38 +8,37 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from . import __version__, checkpoints
+from .checkpoints import Shelf, select
 from .checks import DataReport
 from .config import Config, Training
 from .encoding import build_encoders, leaders_of, lookback_of
 from .errors import DONE, PARTIAL, ConfigError, DataError, Interrupted, PluginError, did_you_mean
 from .examples import Examples, Extent, at_midnight, split
 from .files import locked
-from .freq import is_daily, minutes
 from .interfaces import EventEncoder, Trainer, TrainerConfig
 from .isolation import required
 from .learning import follow, follows, learn
 from .manifest import digest
 from .pipeline import silent
 from .plugins import Plugins
-from .reading import Failure, Market, Progress, as_moment, listed, present, read, read_facts
+from .reading import Failure, Market, Progress, as_moment, listed, present, read, read_facts, stretch
 from .snapshots import JOURNAL, Journal, Record
-from .types import Moment, moment
+from .types import Checkpoint, Moment, moment
 from .windows import Cutter
 
 _BEGINNING = moment("1900-01-01")
 """Facts go back as far for every symbol, whichever others are read beside it."""
 _PUBLISHED_WITHIN = 600
 """Seconds that a process waits for the one that leads to publish."""
+_REFINED = "refined"
 LOGS = "logs"
 """What a trainer writes below this folder is kept with the version."""
 
@@ -55,6 +54,8 @@ class TrainReport:
     """None for the pooled base."""
     forecaster: str
     """Type of the forecaster that the weights belong to."""
+    serves: bool
+    """Whether the checkpoint policy would serve it rather than others of its class, or of the pooled ones."""
     trained: bool
     """False where the version was there already."""
     snapshots: tuple[Record, ...]
@@ -69,6 +70,18 @@ class TrainReport:
     def exit_code(self) -> int:
         """The exit code that the command ends with."""
         return PARTIAL if self.failures else DONE
+
+
+@dataclass(frozen=True)
+class Finish:
+    """How a training ends whose version is to be judged before it may serve."""
+
+    day: str
+    """Date that the name of the version begins with."""
+    inputs: Mapping[str, Any]
+    """What ``refine`` depends on, as plain values."""
+    refine: Callable[[Path, Path], tuple[Path, Mapping[str, Any]]]
+    """(best snapshot, a folder that is not there yet) → what is published and what the manifest tells of it."""
 
 
 @dataclass(frozen=True)
@@ -101,16 +114,19 @@ class _Place:
 
     identity: str
     work: Path
-    versions: Path
+    shelf: Shelf
 
     @classmethod
-    def of(cls, task: _Task, asset_class: str | None, identity: str) -> _Place:
-        work = task.root / "training" / f"{asset_class or 'base'}-{identity}"
-        return cls(identity, work, checkpoints.home(task.root, asset_class) / "versions")
+    def of(cls, task: _Task, asset_class: str | None, identity: str, shelf: Shelf) -> _Place:
+        return cls(identity, task.root / "training" / f"{asset_class or 'base'}-{identity}", shelf)
+
+    @property
+    def lock(self) -> Path:
+        return self.work.with_name(f".{self.work.name}.lock")
 
     def version(self) -> Path | None:
         """Return the version if it is there."""
-        return next(self.versions.glob(f"*-{self.identity}"), None)
+        return next(self.shelf.versions.glob(f"*-{self.identity}"), None)
 
 
 def train(
@@ -120,6 +136,7 @@ def train(
     asset_class: str | None = None,
     start: Path | None = None,
     as_of: datetime | str | None = None,
+    finish: Finish | None = None,
     progress: Progress = silent,
 ) -> TrainReport:
     """Train on the symbols of the configuration, or of one asset class, and publish the best snapshot.
@@ -127,7 +144,8 @@ def train(
     ``start`` is a folder with weights to go on from; None is the base. Raises ConfigError for a user's mistake,
     PluginError where trainer or encoder break their contract, DataError where there is not enough to learn from and
     Interrupted if ``progress`` does, or where another process trains the same. Training again with the same inputs
-    goes on where it stopped, and where it ended finds the version.
+    goes on where it stopped, and where it ended finds the version. The first version of all becomes the active one;
+    with ``finish`` a version is a candidate, which somebody has to judge.
     """
     began = datetime.now(UTC)
     task = _task(config, plugins, asset_class, start)
@@ -135,8 +153,9 @@ def train(
     encoders = build_encoders(config)
     market = _read(task, encoders, as_of or config.as_of, progress)
     examples = _examples(task, market, encoders, progress)
-    inputs = _inputs(task, plugins, examples)
-    place = _Place.of(task, asset_class, digest(inputs, 12))
+    inputs = _inputs(task, plugins, examples, finish)
+    shelf = Shelf(task.root, asset_class)
+    place = _Place.of(task, asset_class, digest(inputs, 12), shelf)
     try:
         there = place.version()
         if there:
@@ -144,9 +163,14 @@ def train(
         elif follows():
             version = _follow(task, trainer, examples, place)
         else:
-            version = _make(task, trainer, examples, inputs, place, market.cutoff, progress)
+            version = _make(task, trainer, examples, inputs, place, market.cutoff, finish, progress)
         if not follows():
             shutil.rmtree(place.work, ignore_errors=True)
+            place.lock.unlink(missing_ok=True)
+            if finish is None and shelf.active is None:
+                shelf.promote(
+                    version.name, event="activated", at=datetime.now(UTC), reason="it is the first version"
+                )
         journal = Journal(version)
     except BlockingIOError:
         raise Interrupted(f"another process trains the same, in {place.work}") from None
@@ -157,6 +181,7 @@ def train(
         path=version,
         asset_class=asset_class,
         forecaster=task.trainer.forecaster,
+        serves=_serves(task, shelf, version),
         trained=there is None,
         snapshots=tuple(journal.records),
         best=journal.best,
@@ -205,14 +230,19 @@ def _check_start(start: Path, trainer: TrainerConfig) -> None:
     if not start.is_dir() or not any(start.iterdir()):
         raise ConfigError(f"{start}: there are no weights to start from")
     if (start / checkpoints.MANIFEST).exists():
-        try:
-            owner = checkpoints.read(start, None).forecaster
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ConfigError(f"{start / checkpoints.MANIFEST}: cannot be understood: {error}") from None
+        owner = _read_start(start).forecaster
         if owner != trainer.forecaster:
             raise ConfigError(
                 f"{start} holds weights of {owner}, trainer {trainer.type} makes {trainer.forecaster}'s"
             )
+
+
+def _read_start(start: Path) -> Checkpoint:
+    """Return what a version to go on from says of itself; raises ConfigError."""
+    try:
+        return checkpoints.read(start, None)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ConfigError(f"{start / checkpoints.MANIFEST}: cannot be understood: {error}") from None
 
 
 def _read(task: _Task, encoders: Sequence[EventEncoder], as_of: datetime | str, progress: Progress) -> Market:
@@ -221,9 +251,7 @@ def _read(task: _Task, encoders: Sequence[EventEncoder], as_of: datetime | str, 
     leaders = leaders_of(encoders)
     first = None
     if training.start is not None:
-        bars = task.context + lookback_of(encoders)
-        reach = bars * minutes(config.freq) * (2 if is_daily(config.freq) else 6)
-        first = at_midnight(training.start) - np.timedelta64(reach, "m") - np.timedelta64(20, "D")
+        first = at_midnight(training.start) - stretch(task.context + lookback_of(encoders), config.freq)
     until = _until(training, as_of)
     market = read(config, list(dict.fromkeys([*task.symbols, *leaders])), until, progress, start=first)
     lost = [failure for failure in market.failures if failure.symbol in leaders]
@@ -280,7 +308,20 @@ def _examples(
     return examples
 
 
-def _inputs(task: _Task, plugins: Plugins, examples: tuple[Examples, Examples]) -> dict[str, Any]:
+def _serves(task: _Task, shelf: Shelf, version: Path) -> bool:
+    """Tell whether the checkpoint policy of the configuration chooses a version among those of its shelf."""
+    options = task.config.checkpoints
+    if options is None:
+        return False
+    policy = required(options.build, f"checkpoint policy {options.type}")
+    name = shelf.asset_class or task.config.universe[task.symbols[0]].asset_class
+    chosen = select(policy, name, [c for c in shelf.checkpoints() if c.forecaster == task.trainer.forecaster])
+    return chosen is not None and chosen.path == version
+
+
+def _inputs(
+    task: _Task, plugins: Plugins, examples: tuple[Examples, Examples], finish: Finish | None
+) -> dict[str, Any]:
     """Return all that the weights depend on, as plain values."""
     config = task.config
     return {
@@ -294,6 +335,7 @@ def _inputs(task: _Task, plugins: Plugins, examples: tuple[Examples, Examples]) 
         "seed": config.seed,
         "data": [part.fingerprint() for part in examples],
         "inputs": dict(required(task.trainer.inputs, task.what)),
+        "finish": finish and dict(finish.inputs),
         "parent": None
         if task.start is None
         else f"{task.start.name}@{digest(checkpoints.contents(task.start), 12)}",
@@ -305,13 +347,17 @@ def _manifest(
 ) -> dict[str, Any]:
     """Return what a version says of itself."""
     extents = [extent for part in examples for extent in part.extents()]
+    inherited = (
+        task.start and (task.start / checkpoints.MANIFEST).exists() and _read_start(task.start).trained_until
+    )
+    until = max(extent.last for extent in extents)
     return {
         "forecaster": task.trainer.forecaster,
         "metrics": {name: value for name, value in best.metrics.items() if value is not None},
         **inputs,
         "train": {
             "from": f"{min(extent.first for extent in extents)}Z",
-            "until": f"{max(extent.last for extent in extents)}Z",
+            "until": f"{max(until, inherited or until)}Z",
             "validate_from": task.training.validate_from.isoformat(),
             "examples": {"train": len(examples[0]), "validation": len(examples[1])},
             "step": best.step,
@@ -327,35 +373,38 @@ def _make(
     inputs: Mapping[str, Any],
     place: _Place,
     cutoff: Moment,
+    finish: Finish | None,
     progress: Progress,
 ) -> Path:
     """Train, publish and return the version; raises BlockingIOError where another process is at it, and OSError."""
     place.work.mkdir(parents=True, exist_ok=True)
-    lock = place.work.with_name(f".{place.work.name}.lock")
-    with locked(lock), _tidied(place.work, lock):
+    with locked(place.lock), _tidied(place):
         version = place.version()
         if version is None:
             journal = Journal(place.work)
             snapshots = iter(trainer.train(*examples, task.start, journal.folder))
             learn(task.what, snapshots, journal, task.training.patience, progress)
             best = journal.best
-            version = checkpoints.next_version(place.versions, str(cutoff)[:10], place.identity)
-            manifest = _manifest(task, inputs, examples, best)
+            weights, manifest = place.work / best.path, _manifest(task, inputs, examples, best)
+            if finish:
+                weights, told = finish.refine(weights, place.work / _REFINED)
+                manifest |= {**told, "guarded": True}
+            day = finish.day if finish else str(cutoff)[:10]
             beside = place.work / JOURNAL, place.work / LOGS
-            checkpoints.publish(place.work / best.path, version, manifest, *beside)
+            version = place.shelf.publish(weights, manifest, *beside, day=day, identity=place.identity)
     return version
 
 
 @contextmanager
-def _tidied(work: Path, lock: Path) -> Iterator[None]:
+def _tidied(place: _Place) -> Iterator[None]:
     """Leave nothing behind where a training has ended, or failed before it began."""
     try:
         yield
     finally:
         with suppress(OSError):
-            work.rmdir()
+            place.work.rmdir()
         with suppress(OSError):
-            lock.unlink()
+            place.lock.unlink()
 
 
 def _follow(task: _Task, trainer: Trainer, examples: tuple[Examples, Examples], place: _Place) -> Path:
@@ -369,6 +418,6 @@ def _follow(task: _Task, trainer: Trainer, examples: tuple[Examples, Examples], 
     until = time.monotonic() + _PUBLISHED_WITHIN
     while (version := place.version()) is None:
         if time.monotonic() > until:
-            raise Interrupted(f"the process that leads the training has published nothing in {place.versions}")
+            raise Interrupted(f"the process that leads has published nothing in {place.shelf.versions}")
         time.sleep(0.2)
     return version

@@ -78,7 +78,7 @@ def plugins() -> Plugins:
 
 
 def test_there_are_hooks_to_document() -> None:
-    assert len(HOOKS) == 11
+    assert len(HOOKS) == 13
 
 
 @pytest.mark.parametrize("hook", HOOKS)
@@ -86,7 +86,7 @@ def test_hook_is_documented_with_its_arguments(hook: str) -> None:
     assert f"| `{hook}({', '.join(HOOKS[hook])})` |" in page("write-a-plugin.md")
 
 
-@pytest.mark.parametrize("kind", ["feed", "encoder", "forecaster", "ensembler", "checkpoint_policy"])
+@pytest.mark.parametrize("kind", ["feed", "encoder", "forecaster", "ensembler", "checkpoint_policy", "notifier"])
 def test_built_in_components_are_documented(plugins: Plugins, kind: str) -> None:
     builtin = next(p for p in plugins.all if p.name == "builtin")
     for cls in builtin.components[kind]:
@@ -209,7 +209,7 @@ def test_tutorial_shows_the_whole_example(part: str) -> None:
     assert (EXAMPLES / "kronosfw-ewma" / part).read_text("utf-8") in blocks(TUTORIAL, "python", "toml", "yaml")
 
 
-@pytest.mark.parametrize(("source", "least"), [(TUTORIAL, 11), (DOCS / "events.md", 3)], ids=["tutorial", "events"])
+@pytest.mark.parametrize(("source", "least"), [(TUTORIAL, 12), (DOCS / "events.md", 3)], ids=["tutorial", "events"])
 def test_tested_code_is_shown_and_no_other(source: Path, least: int) -> None:
     files = (path for path in EXAMPLES.rglob("*.*") if path.suffix in (".py", ".toml", ".yaml"))
     sources = [path.read_text("utf-8") for path in (*files, *Path(__file__).parent.glob("test_example_*.py"))]

@@ -24,6 +24,7 @@ from kronosfw.moved import print_moved
 from kronosfw.pipeline import run
 from kronosfw.report import print_run, run_as_json
 from tests.made_up import stored
+from tests.shelves import put
 
 # Shapley's axioms
 
@@ -336,9 +337,7 @@ def test_progress_is_told_and_can_end_the_run(settings, plugins, tmp_path):
 
 def test_explanations_follow_the_checkpoint(settings, plugins, monkeypatch, tmp_path):
     """What is explained is the forecaster with the weights that serve, not the base."""
-    folder = tmp_path / "checkpoints" / "rolling" / "forex" / "versions" / "2024-01-01-0001-aa"
-    folder.mkdir(parents=True)
-    (folder / "manifest.json").write_text(json.dumps({"forecaster": "mover"}))
+    put(tmp_path / "checkpoints", "forex", forecaster="mover")
 
     def switched(self, path):
         return Moving(self.options.model_copy(update={"blind": path is not None}))

@@ -15,6 +15,7 @@ from kronosfw.rows import as_datetime
 from kronosfw.scoring import score
 from kronosfw.store import Store
 from tests.made_up import Fickle, Learner, stored
+from tests.shelves import put
 
 
 def test_running_again_changes_no_row(configure, plugins, tmp_path):
@@ -66,22 +67,17 @@ def test_a_subset_gives_the_same_numbers(configure, plugins):
 
 
 def test_the_checkpoint_policy_chooses_for_each_asset_class(configure, plugins, tmp_path):
-    def checkpoint(*parts):
-        folder = tmp_path.joinpath("checkpoints", *parts)
-        folder.mkdir(parents=True)
-        (folder / "manifest.json").write_text('{"forecaster": "fickle", "metrics": {"crps": 0.5}}')
-        return folder
-
+    root = tmp_path / "checkpoints"
     universe = "{S00: {asset_class: crypto}, S01: {asset_class: forex, calendar: 24/7}, "
     universe += "S02: {asset_class: equity, calendar: 24/7}, S03: {asset_class: commodity, calendar: 24/7}}"
-    checkpoint("rolling", "crypto", "versions", "2024-01-01-0001-aa")
-    newest = checkpoint("rolling", "crypto", "versions", "2024-02-01-0001-bb")
-    broken = checkpoint("rolling", "equity", "versions", "2024-02-01-0001-cc")
-    (broken / "broken").touch()
-    base = checkpoint("base", "versions", "2023-01-01-0001-dd")
-    twin = checkpoint("rolling", "commodity", "versions", "2024-02-01-0001-bb")
-    for name, content in (("2025-01-01-0001-ee", "{"), ("2025-01-01-0001-ff", "[]")):
-        (checkpoint("base", "versions", name) / "manifest.json").write_text(content)
+    put(root, "crypto", day="2024-01-01")
+    newest = put(root, "crypto", day="2024-02-01", identity="b" * 12)
+    put(root, "equity", {"weights.txt": b"1", "broken": b""}, day="2024-02-01")
+    base = put(root, None, day="2023-01-01")
+    twin = put(root, "commodity", day="2024-02-01", identity="b" * 12)
+    unreadable = [put(root, None, day="2025-01-01", identity=letter * 12) for letter in "ef"]
+    for folder, content in zip(unreadable, ("{", "[]"), strict=True):
+        (folder / "manifest.json").write_text(content)
     config = configure(
         universe=universe, checkpoints="{type: latest}", checkpoint_root="checkpoints", ensembler="{type: median}"
     )

@@ -9,6 +9,7 @@ import math
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from shutil import copyfile
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,13 +28,15 @@ from .kronos.candles import Scale
 from .kronos.checkpoint import aside, fingerprint, read_values
 from .kronos.errors import WeightsError
 from .kronos.events import Channels, EventEmbedding, candle_values
+from .kronos.hub import locate
 from .kronos.model import Kronos
 from .kronos.tokenizer import KronosTokenizer
 from .lora_options import KronosLora
 from .pretrainer import note, stretch
-from .sources import ABOUT, Source, fingerprints, source
+from .sources import ABOUT, Source, fingerprints, pair, source
 from .training.adapting import Adaptable, AdaptingObjective, LoraOptions
 from .training.batches import Batch, Windows
+from .training.blending import blend
 from .training.loop import Record, Schedule, fit
 from .training.objectives import TokenizerObjective
 from .training.samples import Drawing, Samples
@@ -164,6 +167,24 @@ class KronosLoraTrainer:
             log.info("step %d of %d: %s", step, schedule.steps, record.validation)
             metrics = {f"train_{k}": v for k, v in record.train.items()} | record.validation | about
             yield Snapshot(step, folder, metrics, schedule.steps)
+
+    def blend(self, start: Path | None, end: Path, share: float, out: Path) -> None:
+        """Write the checkpoint that lies ``share`` of the way from ``start`` to ``end``; see ``training.blending``.
+
+        Raises WeightsError where the two do not belong together, ValueError for a share that is no number.
+        """
+        found = source(self.options)
+        lengths = {pair(folder).freq for folder in (start, end) if folder is not None} - {None}
+        if len(lengths) > 1:
+            raise WeightsError(f"{end} was not trained from {start}: their bars are of another length")
+        base = {
+            "model": locate(found.model, found.revision),
+            "tokenizer": locate(found.tokenizer, found.tokenizer_revision),
+        }
+        blend(start, end, share, out, base)
+        about = (start if start is not None and share == 0 else end) / ABOUT
+        if about.exists():
+            copyfile(about, out / ABOUT)
 
     def _fits(self, start: Path, model: Kronos, base: Mapping[str, str], shape: Shape) -> bool:
         """Tell whether a checkpoint has something to go on from beside its model; raises WeightsError."""
