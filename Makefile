@@ -1,11 +1,12 @@
 # make run   set up and forecast the simulated market
 # make test  set up and run the tests
 # make events  teach kronos-nano about events on the simulated market, and say what it learned (half an hour)
+# make soak  crash the store of checkpoints: simulated stops of the machine, then a thousand kills (a quarter of an hour)
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: run test lint bench events docs clean
+.PHONY: run test lint bench soak events docs clean
 .DEFAULT_GOAL := run
 
 $(READY): requirements.txt constraints.txt pyproject.toml $(wildcard plugins/*/pyproject.toml)
@@ -20,7 +21,7 @@ kronosfw.yaml:
 	cp examples/quickstart.yaml $@
 
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 lint: $(READY)
 	$(BIN)/ruff format --check .
@@ -39,6 +40,11 @@ bench: $(READY)
 	$(BIN)/python benchmarks/cold_start.py
 	$(BIN)/python benchmarks/encoders.py
 	$(BIN)/python benchmarks/training_step.py
+	$(BIN)/python benchmarks/guard.py --seed 7
+
+soak: $(READY)
+	$(BIN)/python benchmarks/crashes.py images
+	$(BIN)/python benchmarks/crashes.py kills
 
 events: $(READY)
 	$(BIN)/python benchmarks/events.py simulated

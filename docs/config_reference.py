@@ -19,8 +19,9 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from kronosfw import builtin
-from kronosfw.config import Checks, Config, Instrument, PluginsSection, Section, Training
+from kronosfw.config import Checks, Config, Instrument, PluginsSection, Retraining, Section, Training
 from kronosfw.interfaces import KINDS, Component, type_name
+from kronosfw.options import DatabaseUrl
 from kronosfw.plugins import Plugins
 
 INTRODUCTION = """\
@@ -48,7 +49,7 @@ PLAIN = {
     int: "integer",
     float: "number",
     Path: "path",
-    SecretStr: "database URL",
+    SecretStr: "secret text",
     date: "date",
     datetime: "moment (UTC unless it says otherwise)",
     timedelta: "duration",
@@ -59,10 +60,12 @@ BOUNDS = {
     Le: ("le", "at most"),
     Lt: ("lt", "below"),
 }
+DATABASE_URL = typing.get_args(DatabaseUrl)[1]
 SECTIONS: tuple[tuple[str, type[Section]], ...] = (
     ("universe: each symbol", Instrument),
     ("checks", Checks),
     ("training", Training),
+    ("retraining", Retraining),
     ("plugins", PluginsSection),
 )
 COMPONENTS = {
@@ -72,6 +75,7 @@ COMPONENTS = {
     "trainer": "Trainers",
     "ensembler": "Ensemblers",
     "checkpoint_policy": "Checkpoint policies",
+    "notifier": "Notifiers",
 }
 
 
@@ -116,6 +120,8 @@ def _table(model: type[BaseModel]) -> Iterator[str]:
 
 
 def _value(field: FieldInfo) -> str:
+    if DATABASE_URL in field.metadata:
+        return "database URL"
     bounds = _bounds(field.metadata)
     return f"{_words(field.annotation)}{', ' if bounds else ''}{bounds}"
 
@@ -178,9 +184,11 @@ def _default(field: FieldInfo) -> str:
 
 
 def _nested(annotation: Any) -> Iterator[type[BaseModel]]:
-    """Yield the models that an option's value is made of."""
+    """Yield the models that an option's value is made of, and theirs."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation
+        for field in annotation.model_fields.values():
+            yield from _nested(field.annotation)
     for argument in typing.get_args(annotation):
         yield from _nested(argument)
 

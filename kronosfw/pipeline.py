@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -159,7 +159,7 @@ def _run(subject: Run, plugins: Plugins, progress: Progress) -> RunReport:
 def _forecast(subject: Run, plugins: Plugins, store: Store | None, progress: Progress) -> RunReport:
     """Do all but storing."""
     config = subject.config
-    members, failures = build_members(config, plugins)
+    members, failures = build_members(config, plugins, subject.symbols)
     ensemble, failed = build_ensemble(config, plugins)
     failures += failed
     market, windows, failed = _cut(subject, members, progress)
@@ -184,7 +184,7 @@ def _forecast(subject: Run, plugins: Plugins, store: Store | None, progress: Pro
         forecasts, failed = explain_members(members, windows, forecasts, config.batch, progress)
         failures += failed
 
-    versions = _versions(members, ensemble, config)
+    versions = _versions(members, ensemble, {config.universe[symbol].asset_class for symbol in subject.symbols})
     content = manifest(config, plugins, market.cutoff, list(windows.values()), versions, learned)
     place = {symbol: i for i, symbol in enumerate(subject.symbols)}
     asked_for = (f.only(config.quantiles, config.horizon) for f in forecasts)
@@ -262,9 +262,11 @@ def _cut(
     return market, {ready[i]: windows[i] for i in sorted(windows)}, failures
 
 
-def _versions(members: Sequence[Member], ensemble: Ensemble | None, config: Config) -> dict[str, dict[str, str]]:
+def _versions(
+    members: Sequence[Member], ensemble: Ensemble | None, asset_classes: Collection[str]
+) -> dict[str, dict[str, str]]:
     """Return model → asset class → version, for members and ensemble."""
-    classes = sorted({instrument.asset_class for instrument in config.universe.values()})
+    classes = sorted(asset_classes)
     versions = {m.name: {c: m.version(c) for c in classes} for m in members}
     if ensemble:
         versions[ensemble.name] = {c: ensemble.version([v[c] for v in versions.values()]) for c in classes}
