@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from kronosfw.checkpoints import Shelf
+from kronosfw.checkpoints import Shelf, about
 from kronosfw.cli import call
 from kronosfw.files import locked
 from tests.shelves import NOW, activate, put
@@ -150,9 +150,12 @@ def test_activate_and_roll_back(root, three, ask):
     code, told, _ = ask("rollback", "--class", "crypto", "--json")
     assert (code, told) == (0, {"class": "crypto", "active": three[1], "previous": None})
     code, out, _ = ask("rollback", "--class", "crypto")
-    assert out == "nothing of crypto is active now; a rollback would go back to nothing.\n"
+    assert out == "Nothing of crypto is active now: what is pooled serves.\n"
     code, _, err = ask("rollback", "--class", "crypto")
     assert (code, "there is nothing to go back from" in err) == (2, True)
+    told = about(three[1], Shelf(root, "crypto").history())
+    assert told[-1].event == "rolled_back", "the change that ended its service names another version"
+    assert told[-1].version == ""
 
 
 def test_a_person_can_roll_back_while_a_training_runs(root, three, ask):

@@ -10,6 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..types import Checkpoint
+from .history import about
 from .layout import MANIFEST, asset_classes, home, is_version, titled
 from .manifest import contents, manifest_of, read, verify
 from .pointer import Pointer
@@ -22,6 +23,7 @@ __all__ = [
     "Pointer",
     "Served",
     "Shelf",
+    "about",
     "asset_classes",
     "choose",
     "contents",

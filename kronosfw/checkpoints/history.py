@@ -68,3 +68,14 @@ def _lines(path: Path) -> list[bytes]:
         return path.read_bytes().splitlines()
     except FileNotFoundError:
         return []
+
+
+def about(version: str, history: Sequence[Entry]) -> list[Entry]:
+    """Return the entries that concern a version: those that name it, and the change that ended its service."""
+    found, active = [], ""
+    for entry in history:
+        if version in (entry.version, entry.previous) or (entry.seq is not None and active == version):
+            found.append(entry)
+        if entry.seq is not None:
+            active = entry.version
+    return found

@@ -56,7 +56,7 @@ def list_(file: Path, name: str | None, as_json: bool) -> None:
 def show(file: Path, version: str, as_json: bool) -> None:
     """Show one: where it comes from, the verdict on it, its history."""
     from .. import report_checkpoints as report
-    from ..checkpoints import manifest_of
+    from ..checkpoints import about, manifest_of
 
     inventory = _inventory(file)
     shelf, found = inventory.find(version)
@@ -66,7 +66,7 @@ def show(file: Path, version: str, as_json: bool) -> None:
         from ..errors import DamagedCheckpoint
 
         raise DamagedCheckpoint(f"checkpoint {shelf.name}/{found} cannot be read; -v tells why")
-    history = [entry for entry in shelf.history() if found in (entry.version, entry.previous)]
+    history = about(found, shelf.history())
     if as_json:
         _echo(report.checkpoint_as_json(item, manifest, history))
     else:
@@ -190,9 +190,12 @@ def _tell_active(name: str, version: str, previous: str, as_json: bool) -> None:
     if as_json:
         _echo({"class": name, "active": version or None, "previous": previous or None})
         return
-    where = f"{name}/{version}" if version else f"nothing of {name}"
-    after = f"{name}/{previous}" if previous else "nothing"
-    click.echo(f"{where} is active now; a rollback would go back to {after}.")
+    if not version:
+        serves = "the models' own weights serve" if name == "base" else "what is pooled serves"
+        click.echo(f"Nothing of {name} is active now: {serves}.")
+        return
+    after = f"to {name}/{previous}" if previous else "to none of its own"
+    click.echo(f"{name}/{version} is active now; a rollback would go back {after}.")
 
 
 def _echo(content: Any) -> None:
