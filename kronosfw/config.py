@@ -25,6 +25,7 @@ from .interfaces import (
     ForecasterConfig,
     NotifierConfig,
     TrainerConfig,
+    Weights,
 )
 from .options import AsOf, DatabaseUrl, Freq, LocalPath
 
@@ -241,6 +242,11 @@ class Config(Section):
         """The names of the members and of the ensemble, as tables and reports show them."""
         ensemble = [self.ensembler.name] if self.ensembler else []
         return [f.name or f.type for f in self.forecasters] + ensemble
+
+    @property
+    def weights(self) -> dict[str, Weights]:
+        """What has to be known of the members' weights, by model, for those that come with any."""
+        return {f.name or f.type: found for f in self.forecasters if (found := f.weights_used) is not None}
 
     @property
     def forecast_symbols(self) -> tuple[str, ...]:

@@ -234,6 +234,11 @@ class Weights(BaseModel):
     max_context: int | None = None
     max_horizon: int | None = None
 
+    @property
+    def terms(self) -> str:
+        """Licence and end of the training data, for a person."""
+        return f"{self.licence}, trained until {self.trained_until}"
+
 
 class Component(BaseModel):
     """Options of a component. Subclasses name themselves: ``type: Literal["name"] = "name"``."""
@@ -276,6 +281,11 @@ class ForecasterConfig(Component):
     context: int | None = Field(
         None, ge=2, description="Bars of context for this model; the file's `context` unless given."
     )
+
+    @property
+    def weights_used(self) -> Weights | None:
+        """What holds for the weights that these options load: that of the class, unless it depends on them."""
+        return self.weights
 
     def build(self) -> Forecaster:
         raise NotImplementedError

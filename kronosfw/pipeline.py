@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from types import MappingProxyType
@@ -20,6 +20,7 @@ from .ensemble import Ensemble, build_ensemble
 from .errors import DONE, PARTIAL, ConfigError, DataError, StoreError
 from .explain import explain_members
 from .freq import is_daily, minutes
+from .interfaces import Weights
 from .isolation import isolate, reason
 from .manifest import manifest, run_id
 from .members import Member, build_members, longest_context, run_member
@@ -64,6 +65,8 @@ class RunReport:
     """Model → asset class → version."""
     data: Mapping[str, DataReport]
     failures: tuple[Failure, ...]
+    weights: Mapping[str, Weights] = field(default_factory=dict)
+    """Licence and training cut-off by model, for those that come with weights."""
     store: str = ""
     """Where the results are, without its password."""
     stored: int = 0
@@ -198,6 +201,7 @@ def _forecast(subject: Run, plugins: Plugins, store: Store | None, progress: Pro
         versions=versions,
         data=MappingProxyType(market.reports),
         failures=tuple(failures),
+        weights=MappingProxyType(config.weights),
     )
 
 

@@ -21,6 +21,7 @@ from .types import Floats, Forecast, Window
 if TYPE_CHECKING:
     from .checks import DataReport
     from .config import Config
+    from .interfaces import Weights
     from .pipeline import RunReport
     from .reading import Failure
     from .scoring import ScoreReport
@@ -61,6 +62,7 @@ def print_run(report: RunReport, config: Config, console: Console | None = None)
     print_moved(report.forecasts, report.windows, _MOST, console)
     print_findings(report.data, console)
     print_failures(report.failures, console)
+    _print_weights(report.weights, console)
     if report.store:
         made = {forecast.model for forecast in report.forecasts}
         models = ", ".join(name for name in config.model_names if name in made)
@@ -85,6 +87,7 @@ def run_as_json(report: RunReport) -> dict[str, Any]:
         "forecasts": [_forecast_as_json(f, report.windows[f.symbol]) for f in report.forecasts],
         "failures": [asdict(f) for f in report.failures],
         "data": [r.as_json() for r in report.data.values()],
+        "weights": _weights_as_json(report.weights),
     }
 
 
@@ -101,6 +104,7 @@ def print_scores(report: ScoreReport, console: Console | None = None) -> None:
             table.add_row(m.model, str(m.n), f"{m.coverage:.1%}", f"{m.pinball:.4%}", f"{m.crps:.4%}", direction)
         console.print(table)
         console.print("\n[dim]losses are shares of the last close; compare models on the same symbols[/]")
+        _print_weights(report.weights, console)
     else:
         console.print("Nothing to score: no stored prediction's target bar is complete and unscored.")
     if report.waiting:
@@ -115,7 +119,18 @@ def scores_as_json(report: ScoreReport) -> dict[str, Any]:
         "waiting": report.waiting,
         "models": [asdict(m) for m in report.models],
         "failures": [asdict(f) for f in report.failures],
+        "weights": _weights_as_json(report.weights),
     }
+
+
+def _print_weights(weights: Mapping[str, Weights], console: Console) -> None:
+    """Print on which terms weights are used, and from when on a score is evidence."""
+    for model, its in weights.items():
+        console.print(f"[dim]weights of {escape(model)}: {escape(its.terms)}[/]", soft_wrap=True, highlight=False)
+
+
+def _weights_as_json(weights: Mapping[str, Weights]) -> dict[str, Any]:
+    return {model: its.model_dump() for model, its in weights.items()}
 
 
 def _envelopes(forecasts: Sequence[Forecast], windows: Mapping[str, Window], usual: str, width: int) -> Table:

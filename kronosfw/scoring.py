@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import groupby
 from typing import Any
@@ -19,6 +19,7 @@ from .calendars import calendar
 from .config import Config
 from .errors import DONE, PARTIAL
 from .eventbars import event_bars
+from .interfaces import Weights
 from .isolation import reason
 from .reading import Failure, Progress, as_moment, not_later_than_now, read, read_facts
 from .rows import ENVELOPE, as_datetime
@@ -51,6 +52,8 @@ class ScoreReport:
     """Predictions whose target bar is due but not in the feed."""
     models: list[ModelScore]
     failures: list[Failure]
+    weights: Mapping[str, Weights] = field(default_factory=dict)
+    """Licence and training cut-off by model: a score of days before the cut-off is no evidence."""
 
     @property
     def exit_code(self) -> int:
@@ -86,7 +89,9 @@ def score(config: Config, *, as_of: datetime | str | None, progress: Progress) -
             evaluations += found
             waiting += len(rows) - len(found)
         store.evaluate(evaluations)
-    return ScoreReport(len(evaluations), waiting, list(_by_model(evaluations)), failures)
+    models = list(_by_model(evaluations))
+    told = {m.model: config.weights[m.model] for m in models if m.model in config.weights}
+    return ScoreReport(len(evaluations), waiting, models, failures, told)
 
 
 def _before(freq: str) -> np.timedelta64:

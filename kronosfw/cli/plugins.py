@@ -72,6 +72,6 @@ def _weights(cls: type[Component]) -> str:
     if weights is None:
         return ""
     limits = ((weights.max_context, "bars of context"), (weights.max_horizon, "bars ahead"))
-    told = [f"{weights.licence}, trained until {weights.trained_until}"]
+    told = [weights.terms]
     told += [f"at most {limit:,} {of}" for limit, of in limits if limit is not None]
     return f" [weights: {', '.join(told)}]"

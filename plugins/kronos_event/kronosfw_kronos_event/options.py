@@ -119,6 +119,15 @@ class KronosEvent(BaseWeights, ForecasterConfig):
 
     seed: int = Field(0, ge=0, description="Another seed draws other paths; the run's own seed counts besides.")
 
+    @property
+    def weights_used(self) -> Weights | None:
+        licence, until = "that of the model in the folder or on the hub", "undisclosed"
+        if self.model == "kronos-nano":
+            licence, until = "Apache-2.0", "2022-06-30"
+        elif self.model.startswith("NeoQuasar/"):
+            licence, until = "MIT", "2024-06-30"
+        return Weights(licence=licence, trained_until=until, max_context=2048, max_horizon=2047)
+
     def build(self) -> KronosForecaster:
         from .forecaster import KronosForecaster
 

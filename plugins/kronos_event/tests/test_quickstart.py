@@ -7,6 +7,7 @@ from pathlib import Path
 
 import kronosfw_kronos_event
 import pandas as pd
+import pytest
 from kronosfw_kronos_event.options import KronosEvent
 from sqlalchemy import create_engine
 
@@ -33,7 +34,9 @@ def run(folder: Path, *options: str) -> pd.DataFrame:
 
 def test_three_models_forecast_nine_markets(tmp_path, capsys):
     rows = run(tmp_path)
-    assert "9 of 9 symbols" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "9 of 9 symbols" in shown
+    assert "weights of kronos_event: Apache-2.0, trained until 2022-06-30" in shown
     assert rows.groupby("model_name").size().to_dict() == dict.fromkeys(
         ["ensemble", "kronos_event", "random_walk"], 45
     )
@@ -49,6 +52,18 @@ def test_the_same_run_gives_the_same_numbers_whatever_else_is_forecast(tmp_path)
     pd.testing.assert_frame_equal(few[[*KEY, "p10", "p50", "p90"]], kept[[*KEY, "p10", "p50", "p90"]], rtol=1e-4)
     again = run(tmp_path / "whole")
     pd.testing.assert_frame_equal(again, whole)
+
+
+@pytest.mark.parametrize(
+    ("model", "terms"),
+    [
+        ("kronos-nano", "Apache-2.0, trained until 2022-06-30"),
+        ("NeoQuasar/Kronos-base", "MIT, trained until 2024-06-30"),
+        ("somebody/else", "that of the model in the folder or on the hub, trained until undisclosed"),
+    ],
+)
+def test_terms_are_those_of_the_weights_that_are_loaded(model, terms):
+    assert KronosEvent(model=model).weights_used.terms == terms
 
 
 def test_nano_is_small_and_says_what_it_is():
