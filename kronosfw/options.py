@@ -1,12 +1,13 @@
-"""Types for options: paths, database URLs, bar lengths and cutoffs as a configuration file means them."""
+"""Types for options: paths, URLs, bar lengths, cutoffs, models and devices as a configuration file means them."""
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, SecretStr, ValidationInfo
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationInfo
 
 from . import freq as _freq
 
@@ -60,3 +61,22 @@ DatabaseUrl = Annotated[SecretStr, AfterValidator(_locate_url)]
 
 Freq = Annotated[str, AfterValidator(_freq.normalise)]
 """A bar length: ``1d``, or minutes or hours that divide a day."""
+
+
+def _source(name: str, info: ValidationInfo) -> str:
+    path = locate(Path(name), info)
+    return str(path) if name.startswith((".", "~", "/")) or path.is_dir() else name
+
+
+ModelSource = Annotated[str, Field(min_length=1), AfterValidator(_source)]
+"""Where a model's weights are: a hub id, or a folder, of which a relative one is meant as LocalPath is."""
+
+
+def _device(name: str) -> str:
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", name):
+        raise ValueError("expected auto, cpu, cuda or cuda:1")
+    return name
+
+
+Device = Annotated[str, AfterValidator(_device)]
+"""Where a model computes: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``."""

@@ -2,42 +2,21 @@
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-from pydantic import AfterValidator, BaseModel, Field, ValidationInfo
+from pydantic import BaseModel, Field
 
 from kronosfw.interfaces import ForecasterConfig, Weights
-from kronosfw.options import locate
+from kronosfw.options import Device, ModelSource
 
 if TYPE_CHECKING:
     from .forecaster import KronosForecaster
 
 
-def _source(name: str, info: ValidationInfo) -> str:
-    """Return the absolute path of a local folder, anything else as it is."""
-    path = locate(Path(name), info)
-    return str(path) if name.startswith((".", "~", "/")) or path.is_dir() else name
-
-
-Source = Annotated[str, Field(min_length=1), AfterValidator(_source)]
-"""A hub id, or a folder; a relative one is meant from the folder of the configuration file."""
-
-
-def _device(name: str) -> str:
-    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", name):
-        raise ValueError("expected auto, cpu, cuda or cuda:1")
-    return name
-
-
-Device = Annotated[str, AfterValidator(_device)]
-
-
 class BaseWeights(BaseModel):
     """Which weights are meant: options of the forecaster and of the trainer alike."""
 
-    model: Source = Field(
+    model: ModelSource = Field(
         "kronos-nano",
         description="`kronos-nano`, which comes with this plugin, a hub id such as NeoQuasar/Kronos-base, or a "
         "folder: with config.json and model.safetensors, or with `model` and `tokenizer` folders in it.",
@@ -46,7 +25,7 @@ class BaseWeights(BaseModel):
         None,
         description="Commit, tag or branch on the hub; for published models the one this code is for.",
     )
-    tokenizer: Source | None = Field(
+    tokenizer: ModelSource | None = Field(
         None, description="Hub id or folder of the tokenizer; that of the model unless given."
     )
     tokenizer_revision: str | None = Field(None, description="As `revision`, for the tokenizer.")
