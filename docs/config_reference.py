@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from annotated_types import Ge, Gt, Le, Lt
+from kronosfw_chronos2 import plugin as chronos2
 from kronosfw_kronos_event import plugin as kronos_event
+from kronosfw_timesfm import plugin as timesfm
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
@@ -84,6 +86,8 @@ def reference() -> str:
     plugins = Plugins()
     plugins.add("builtin", builtin)
     plugins.add("kronos_event", kronos_event)
+    plugins.add("chronos2", chronos2)
+    plugins.add("timesfm", timesfm)
     return "\n".join([INTRODUCTION, *_page(plugins)])
 
 

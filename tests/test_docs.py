@@ -12,7 +12,9 @@ from pathlib import Path
 from types import ModuleType
 
 import click
+import kronosfw_chronos2.plugin
 import kronosfw_kronos_event.plugin
+import kronosfw_timesfm.plugin
 import pytest
 from sqlalchemy import Table, create_engine, text
 
@@ -70,6 +72,8 @@ def plugins() -> Plugins:
     found = Plugins()
     found.add("builtin", kronosfw.builtin)
     found.add("kronos_event", kronosfw_kronos_event.plugin)
+    found.add("chronos2", kronosfw_chronos2.plugin)
+    found.add("timesfm", kronosfw_timesfm.plugin)
     found.add("ewma", load("example_ewma", EXAMPLES / "kronosfw-ewma" / "kronosfw_ewma" / "__init__.py"))
     for path in sorted((EXAMPLES / "kinds").glob("*.py")):
         found.add(path.stem, load(f"example_{path.stem}", path))
