@@ -41,6 +41,7 @@ bench: $(READY)
 	$(BIN)/python benchmarks/encoders.py
 	$(BIN)/python benchmarks/training_step.py
 	$(BIN)/python benchmarks/guard.py --seed 7
+	$(BIN)/python benchmarks/foundation.py
 
 soak: $(READY)
 	$(BIN)/python benchmarks/crashes.py images

@@ -3,12 +3,12 @@
     python benchmarks/foundation.py [chronos2] [timesfm]
 
 Random weights of the published sizes, 23 series of 512 bars, 24 steps ahead, the close alone, no covariates; CPU
-time (user and system, median of five after one to warm up) and peak memory, each in a process of its own.
+time (user and system, median of seven, both taking turns in one process) and the peak memory of a process with one
+call.
 """
 
 from __future__ import annotations
 
-import json
 import resource
 import statistics
 import subprocess
@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-SERIES, CONTEXT, HORIZON, REPEATS = 23, 512, 24, 5
+SERIES, CONTEXT, HORIZON, REPEATS = 23, 512, 24, 7
 LEVELS = [0.1, 0.5, 0.9]
 
 
@@ -117,7 +117,7 @@ def timesfm_ours(folder: Path) -> Callable[[], object]:
     """Return a call of the forecaster."""
     from kronosfw_timesfm.options import TimesFm
 
-    forecaster, given = TimesFm(model=str(folder)).build(), windows()
+    forecaster, given = TimesFm(model=str(folder), batch=SERIES).build(), windows()
     return lambda: forecaster.forecast(given, LEVELS)
 
 
@@ -127,39 +127,44 @@ MODELS: dict[str, tuple[Callable[[Path], None], dict[str, Callable[[Path], Calla
 }
 
 
-def child(model: str, way: str, folder: Path) -> None:
-    """Print CPU seconds of a call and the peak of memory."""
-    call = MODELS[model][1][way](folder)
-    call()
-    seconds = []
-    for _ in range(REPEATS):
-        began = time.process_time()
-        call()
-        seconds.append(time.process_time() - began)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(json.dumps({"seconds": statistics.median(seconds), "peak": peak}))
+def peak(model: str, way: str, folder: Path) -> None:
+    """Print the peak of memory of a process that makes one call, in MiB."""
+    MODELS[model][1][way](folder)()
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+
+
+def seconds(model: str, folder: Path) -> dict[str, float]:
+    """Return the CPU seconds of a call in each way, which take turns in this process."""
+    calls = {way: make(folder) for way, make in MODELS[model][1].items()}
+    spent: dict[str, list[float]] = {way: [] for way in calls}
+    for turn in range(REPEATS + 1):
+        for way, call in calls.items():
+            began = time.process_time()
+            call()
+            if turn:
+                spent[way].append(time.process_time() - began)
+    return {way: statistics.median(each) for way, each in spent.items()}
 
 
 def main() -> None:
     """Print a table."""
-    if sys.argv[1:2] == ["child"]:
-        child(sys.argv[2], sys.argv[3], Path(sys.argv[4]))
+    if sys.argv[1:2] == ["peak"]:
+        peak(sys.argv[2], sys.argv[3], Path(sys.argv[4]))
         return
     print("| model | direct, CPU s | kronosfw | ratio | direct, peak MiB | kronosfw |\n|---|---|---|---|---|---|")
     for model in sys.argv[1:] or MODELS:
         make, ways = MODELS[model]
         with tempfile.TemporaryDirectory() as folder:
             make(Path(folder))
-            found = {}
+            peaks = []
             for way in ways:
-                command = [sys.executable, __file__, "child", model, way, folder]
+                command = [sys.executable, __file__, "peak", model, way, folder]
                 out = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-                found[way] = json.loads(out.splitlines()[-1])
-        one, other = found["direct"], found["kronosfw"]
-        ratio = other["seconds"] / one["seconds"]
+                peaks.append(float(out.splitlines()[-1]))
+            spent = seconds(model, Path(folder))
+        one, other = spent["direct"], spent["kronosfw"]
         print(
-            f"| {model} | {one['seconds']:.2f} | {other['seconds']:.2f} | {ratio:.2f} | "
-            f"{one['peak']:.0f} | {other['peak']:.0f} |",
+            f"| {model} | {one:.2f} | {other:.2f} | {other / one:.2f} | {peaks[0]:.0f} | {peaks[1]:.0f} |",
             flush=True,
         )
 
