@@ -48,17 +48,6 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def sync_tree(folder: Path) -> None:
-    """Make a folder, the files in it and those below it durable; raises OSError."""
-    for path in folder.rglob("*"):
-        if path.is_dir():
-            sync_folder(path)
-        else:
-            with path.open("rb" if os.name == "posix" else "rb+") as file:
-                os.fsync(file.fileno())
-    sync_folder(folder)
-
-
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Hold the lock of a file, which is made where there is none; raises BlockingIOError if another holds it.

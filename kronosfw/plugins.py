@@ -60,16 +60,18 @@ class Plugin:
 class Plugins:
     """The plugins of this environment. Order of installation plays no part: they are sorted by name."""
 
-    def __init__(self) -> None:
+    def __init__(self, checked: bool = True) -> None:
+        """Without ``checked`` options are not looked at: enough to let plugins add commands, and quicker."""
+        self._checked = checked
         self.all: list[Plugin] = []
         self._pluggy = pluggy.PluginManager("kronosfw")
         self._pluggy.add_hookspecs(hookspec)
         self._warned: set[tuple[str, str]] = set()
 
     @classmethod
-    def installed(cls, disable: Sequence[str] = ()) -> Plugins:
+    def installed(cls, disable: Sequence[str] = (), *, checked: bool = True) -> Plugins:
         """Load every entry point of the group ``kronosfw.v1``, each under guard."""
-        plugins = cls()
+        plugins = cls(checked)
         for entry in sorted(_entry_points(), key=lambda e: (e.name, e.value)):
             plugin = Plugin(entry.name)
             if entry.dist is not None:
@@ -102,7 +104,8 @@ class Plugins:
                 for cls in classes:
                     if not (isinstance(cls, type) and issubclass(cls, KINDS[kind])):
                         raise TypeError(f"{hook} returned {cls!r}, which is not a {KINDS[kind].__name__}")
-                    _check_options(cls)
+                    if self._checked:
+                        _check_options(cls)
                 if classes:
                     plugin.components[kind] = classes
         except BaseException:

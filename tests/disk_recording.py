@@ -34,7 +34,7 @@ _UNKNOWN = (
 _UNKNOWN += ("splice", "mkfifo", "mknod", "fdatasync", "sync", "posix_fallocate")
 _VERSION = re.compile(r"\d{4}-\d\d-\d\d-\d{4}-[0-9a-f]{12}")
 _OURS = str(Path(kronosfw.__file__).parent)
-_TOOLS = ("sync_folder", "sync_tree", "write_atomically", "_settle")
+_TOOLS = ("sync_folder", "write_atomically", "_settle")
 
 
 def read_tree(folder: Path) -> Tree:

@@ -44,4 +44,4 @@ class KronosfwGroup(click.Group):
             from ..plugins import Plugins
 
             self._extended = True
-            Plugins.installed().notify("register_commands", cli=self)
+            Plugins.installed(checked=False).notify("register_commands", cli=self)
