@@ -11,6 +11,7 @@
      │    ├── DamagedCheckpoint  5   weights on disk are not what their manifest says
      │    └── SymbolError        –   one symbol's data; the others go on
      ├── StoreError              6   the store stayed down
+     │    └── DamagedState       –   what a model had learned is not what was stored; it learns anew
      └── Interrupted            75   drained on a signal, or another holder has the lock
 
 Exit code 0 is success and 3 means done, but for some symbols or models.
@@ -69,6 +70,10 @@ class StoreError(KronosfwError):
     """The store cannot be used or stayed down."""
 
     exit_code = 6
+
+
+class DamagedState(StoreError):
+    """What a model had learned is not what was stored."""
 
 
 class Interrupted(KronosfwError):

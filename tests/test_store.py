@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from sqlalchemy import inspect, text
 
 from kronosfw.errors import StoreError
-from kronosfw.store import Store, address, schema
+from kronosfw.store import Store, address, learned_row, schema
 from kronosfw.store.engine import open_engine
 from kronosfw.store.tables import KEY, metadata
 
@@ -233,8 +233,8 @@ class TestScores:
         store.record(run_row(), [prediction()])
         store.evaluate(seen(store, evaluation()))
         full = store.past(AS_OF + DAY)
-        names = [column.name for table in metadata.tables.values() for column in table.c]
-        assert sorted(full) == sorted({*names} - {column.name for column in metadata.tables["runs"].c})
+        joined = (metadata.tables[name] for name in ("ml_predictions", "signal_evaluations"))
+        assert sorted(full) == sorted({column.name for table in joined for column in table.c})
         assert dict(full.dtypes) == dict(empty.dtypes)
         assert str(full["as_of"].dtype) == "datetime64[us, UTC]"
         row = full.iloc[0]
@@ -329,7 +329,7 @@ class TestSchema:
 
     def test_older_asks_for_migration(self, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
         Store(url).close()
-        monkeypatch.setattr(schema, "REVISIONS", ("0001", "0002"))
+        monkeypatch.setattr(schema, "REVISIONS", (*schema.REVISIONS, "9999"))
         with pytest.raises(StoreError, match="older kronosfw; run `kronosfw store migrate FILE`"):
             Store(url)
 
@@ -355,3 +355,73 @@ class TestSchema:
         with pytest.raises(StoreError, match="another program has tables called runs"):
             Store(url, migrate=True)
         assert tables(url) == {"runs"}
+
+
+class TestVersions:
+    """Of one forecast told several times only one is learned from."""
+
+    VERSIONS = (("1", 1), ("2", 2), ("3~abcdef01", 3))
+
+    def test_what_was_forecast_in_earnest_comes_first_then_the_newest(self, store: Store) -> None:
+        for version, p50 in self.VERSIONS:
+            store.record(run_row(id=version), [prediction(1, model_version=version, p50=100.0 + p50)])
+        keyed = [evaluation(1, model_version=version) for version, _ in self.VERSIONS]
+        store.evaluate(seen(store, *keyed))
+        past = store.past(AS_OF + DAY)
+        assert past[["model_version", "p50"]].to_numpy().tolist() == [["2", 102.0]]
+        rehearsed = store.past(AS_OF + DAY, run_id="3~abcdef01")
+        assert rehearsed["model_version"].tolist() == ["3~abcdef01"]
+        told = store.envelopes(AS_OF, timeframe="1d", models=["drift"], step=1, since=AS_OF - DAY)
+        assert told["p50"].tolist() == [102.0]
+
+    def test_envelopes_of_a_span(self, store: Store) -> None:
+        rows = [prediction(step, as_of=AS_OF + i * DAY, model_name=name) for i in range(4) for step in (1, 2)
+                for name in ("a", "b")]  # fmt: skip
+        store.record(run_row(), rows)
+        told = store.envelopes(AS_OF + 2 * DAY, timeframe="1d", models=["b"], step=2, since=AS_OF)
+        assert told["as_of"].tolist() == [AS_OF + DAY, AS_OF + 2 * DAY]
+        assert set(told["model_name"]) == {"b"}
+
+    def test_coverage_by_class(self, store: Store) -> None:
+        symbols = {"BTC": "crypto", "ETH": "crypto", "SPY": "equity"}
+        rows = [prediction(1, symbol=s, asset_class=c) for s, c in symbols.items()]
+        store.record(run_row(), rows)
+        scores = [evaluation(1, symbol=s, asset_class=c, covered=s != "ETH") for s, c in symbols.items()]
+        store.evaluate(seen(store, *scores))
+        told = store.coverage(AS_OF + DAY, timeframe="1d", model="drift", since=AS_OF)
+        assert told == {"crypto": (0.5, 2), "equity": (1.0, 1)}
+        assert store.coverage(AS_OF, timeframe="1d", model="drift", since=AS_OF - DAY) == {}
+
+
+class TestStates:
+    """What models have learned is kept by the moment until which they have learned."""
+
+    def test_the_newest_that_knows_nothing_later(self, store: Store) -> None:
+        for day in (1, 3, 2):
+            store.learn([learned_row("ensemble", "1d", "o", AS_OF + day * DAY, {"day": day, "x": -0.0, "y": 1e17})])
+        store.learn([learned_row("ensemble", "1d", "other", AS_OF, {"day": 9})])
+        assert store.learned("ensemble", "1d", "o", AS_OF) is None
+        assert store.learned("ensemble", "1h", "o", AS_OF + 9 * DAY) is None
+        until, content = store.learned("ensemble", "1d", "o", AS_OF + 2.5 * DAY)
+        assert (until, content) == (AS_OF + 2 * DAY, {"day": 2, "x": -0.0, "y": 1e17})
+
+    def test_only_the_newest_are_kept(self, store: Store) -> None:
+        for day in range(40):
+            store.learn([learned_row("ensemble", "1d", "o", AS_OF + day * DAY, {"day": day})])
+        assert store.learned("ensemble", "1d", "o", AS_OF + 9 * DAY) is None
+        assert store.learned("ensemble", "1d", "o", AS_OF + 10 * DAY)[1] == {"day": 10}
+
+    def test_a_damaged_one_is_refused(self, store: Store, url: str) -> None:
+        store.learn([learned_row("ensemble", "1d", "o", AS_OF, {"weights": [0.25, 0.75]})])
+        execute(url, "UPDATE states SET content = replace(content, '0.75', '0.76')")
+        with pytest.raises(StoreError, match="what ensemble had learned by 2024-03-01 00:00 UTC is damaged"):
+            store.learned("ensemble", "1d", "o", AS_OF)
+
+    def test_a_run_its_scores_and_what_was_learned_are_written_together(self, store: Store) -> None:
+        lesson = learned_row("ensemble", "1d", "o", AS_OF, {"n": 1})
+        with pytest.raises(ValueError, match="wrong columns"):
+            store.record(run_row(), [prediction(1)], evaluations=[{"symbol": "BTC"}], learned=[lesson])
+        assert store.predictions() == []
+        store.record(run_row(), [prediction(1)], evaluations=[evaluation(1)], learned=[lesson])
+        assert len(store.past(AS_OF + DAY)) == 1
+        assert store.learned("ensemble", "1d", "o", AS_OF)[1] == {"n": 1}

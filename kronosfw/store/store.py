@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from sqlalchemy import Connection, Select, Table, and_, delete, exists, select
+from sqlalchemy import Connection, Select, Table, and_, case, delete, exists, func, select
 from sqlalchemy.exc import DBAPIError
 
-from ..errors import StoreError
+from ..errors import DamagedState, StoreError
 from . import address, faults, schema
+from .columns import to_json
 from .engine import open_engine, reader
 from .frames import to_frame
-from .tables import KEY, Row, ml_predictions, runs, signal_evaluations
+from .tables import KEY, Row, ml_predictions, runs, signal_evaluations, states
 from .upsert import upsert
 
 if TYPE_CHECKING:
@@ -23,8 +26,14 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _SAME_KEY = and_(*(ml_predictions.c[name] == signal_evaluations.c[name] for name in KEY))
+_SCORED = [*ml_predictions.c, *(c for c in signal_evaluations.c if c.name not in ml_predictions.c)]
+"""The columns of both tables, each once."""
 _CHUNK = 500
 _BY_TIME = ["as_of", "symbol", "model_name", "model_version", "timeframe", "step"]
+REHEARSED = "~"
+"""Stands in the version of what a backtest wrote, before the backtest's identity."""
+_KEPT = 30
+"""States kept of what one model has learned."""
 
 
 class Store:
@@ -73,15 +82,27 @@ class Store:
         """Close all connections."""
         self._engine.dispose()
 
-    def record(self, run: Row, predictions: Iterable[Row], *, late: bool = False) -> int:
+    def record(
+        self,
+        run: Row,
+        predictions: Iterable[Row],
+        *,
+        evaluations: Iterable[Row] = (),
+        learned: Iterable[Row] = (),
+        late: bool = False,
+    ) -> int:
         """Write a run and its predictions in one transaction; return how many predictions are new or changed.
 
         ``run`` has the columns of ``runs``; a prediction has those of ``ml_predictions`` but ``run_id`` and
         ``created_at``. The score of a prediction that changed is removed, for it is of the old one. A run that is
-        recorded ``late`` leaves what was written since it started.
+        recorded ``late`` leaves what was written since it started. ``evaluations``, with the columns of
+        ``signal_evaluations`` but ``scored_at``, score predictions of this very run; ``learned`` are states as
+        ``learned_row`` makes them.
         """
         stamps = {"run_id": run["id"], "created_at": datetime.now(UTC)}
         rows = [{**row, **stamps} for row in predictions]
+        scores = [{**row, "scored_at": stamps["created_at"]} for row in evaluations]
+        lessons = list(learned)
 
         def write(connection: Connection) -> int:
             upsert(connection, runs, [run])
@@ -89,15 +110,19 @@ class Store:
             if written:
                 new = and_(*(ml_predictions.c[name] == value for name, value in stamps.items()))
                 connection.execute(delete(signal_evaluations).where(exists().where(_SAME_KEY, new)))
+            upsert(connection, signal_evaluations, scores)
+            _keep(connection, lessons)
             return written
 
         return self._write(write)
 
-    def evaluate(self, evaluations: Iterable[Row]) -> int:
+    def evaluate(self, evaluations: Iterable[Row], *, taught: str | None = None) -> int:
         """Write the scores of stored predictions; return how many are new or changed.
 
         A row has the columns of ``signal_evaluations`` but ``scored_at``, and the ``created_at`` of the prediction
-        it scores: where that was replaced meanwhile, the score is of no use and left out.
+        it scores: where that was replaced meanwhile, the score is of no use and left out. ``taught`` is a model
+        that learns from outcomes in the order in which they came: what it had learned without these, by the first
+        of them or later, is deleted in the same transaction, and will be learned again.
         """
         now = datetime.now(UTC)
         rows = list(evaluations)
@@ -117,9 +142,44 @@ class Store:
                 for row in rows
                 if (*(row[name] for name in KEY), row["created_at"]) in current
             ]
+            if taught is not None and fresh:
+                first = min(row["realised_at"] for row in fresh)
+                connection.execute(delete(states).where(states.c.model_name == taught, states.c.as_of >= first))
             return upsert(connection, signal_evaluations, fresh)
 
         return self._write(write)
+
+    def learn(self, learned: Iterable[Row]) -> None:
+        """Write states as ``learned_row`` makes them; of each model the newest are kept."""
+        lessons = list(learned)
+        self._write(lambda connection: _keep(connection, lessons))
+
+    def forget(self, options: str) -> None:
+        """Delete all states of models with these options."""
+        self._write(lambda connection: connection.execute(delete(states).where(states.c.options == options)))
+
+    def learned(
+        self, model: str, timeframe: str, options: str, until: datetime
+    ) -> tuple[datetime, Mapping[str, Any]] | None:
+        """Return the newest state of a model that had learned from nothing later, and until when; None for none.
+
+        Raises DamagedState where it is not what was written.
+        """
+        query = (
+            select(states)
+            .filter_by(model_name=model, timeframe=timeframe, options=options)
+            .where(states.c.as_of <= until)
+            .order_by(states.c.as_of.desc())
+            .limit(1)
+        )
+        row = self._read(lambda connection: connection.execute(query).mappings().first())
+        if row is None:
+            return None
+        if _sha256(row["content"]) != row["sha256"]:
+            when = f"{row['as_of']:%Y-%m-%d %H:%M} UTC"
+            raise DamagedState(f"store {self.display_url}: what {model} had learned by {when} is damaged")
+        content: dict[str, Any] = json.loads(row["content"])
+        return row["as_of"], content
 
     def unscored(
         self, as_of: datetime, *, timeframe: str | None = None, symbols: Collection[str] | None = None
@@ -137,21 +197,91 @@ class Store:
         return found if symbols is None else [row for row in found if row["symbol"] in symbols]
 
     def past(
-        self, cutoff: datetime, *, timeframe: str | None = None, models: Sequence[str] | None = None
+        self,
+        cutoff: datetime,
+        *,
+        timeframe: str | None = None,
+        models: Collection[str] | None = None,
+        run_id: str | None = None,
+        since: datetime | None = None,
     ) -> pd.DataFrame:
         """Return the scored predictions whose outcome was known by the cutoff, both tables joined.
 
-        Those of one timeframe and of some models alone, where these are given.
+        Those of one timeframe, of some models, of one run and of outcomes known after ``since`` alone, where these
+        are given. Of several versions of a
+        model only one has a row for a symbol, cutoff and step: what was forecast in earnest before what a backtest
+        wrote, then what was written last.
         """
-        extra = [column for column in signal_evaluations.c if column.name not in ml_predictions.c]
-        columns = [*ml_predictions.c, *extra]
-        query = select(*columns).where(_SAME_KEY, signal_evaluations.c.realised_at <= cutoff)
+        query = select(*_SCORED).where(_SAME_KEY, signal_evaluations.c.realised_at <= cutoff)
         if timeframe is not None:
             query = query.where(ml_predictions.c.timeframe == timeframe)
         if models is not None:
             query = query.where(ml_predictions.c.model_name.in_(models))
+        if run_id is not None:
+            query = query.where(ml_predictions.c.run_id == run_id)
+        if since is not None:
+            query = query.where(signal_evaluations.c.realised_at > since)
         rows = self._read(lambda connection: connection.execute(query).all())
-        return to_frame(columns, rows).sort_values(_BY_TIME, ignore_index=True)
+        return _one_version(to_frame(_SCORED, rows)).sort_values(_BY_TIME, ignore_index=True)
+
+    def envelopes(
+        self,
+        until: datetime,
+        *,
+        timeframe: str,
+        models: Collection[str],
+        step: int,
+        since: datetime | None = None,
+        run_id: str | None = None,
+    ) -> pd.DataFrame:
+        """Return what some models forecast for one step after ``since`` and by ``until``, scored or not.
+
+        Columns ``symbol, as_of, model_name, p10, p50, p90, last_close``; of several versions one, as in ``past``.
+        """
+        c = ml_predictions.c
+        columns = [c.symbol, c.as_of, c.model_name, c.model_version, c.step, c.timeframe, c.created_at]
+        columns += [c.p10, c.p50, c.p90, c.last_close]
+        query = select(*columns).where(c.timeframe == timeframe, c.step == step, c.model_name.in_(models))
+        query = query.where(c.as_of <= until)
+        if since is not None:
+            query = query.where(c.as_of > since)
+        if run_id is not None:
+            query = query.where(c.run_id == run_id)
+        rows = self._read(lambda connection: connection.execute(query).all())
+        found = _one_version(to_frame(columns, rows)).sort_values(_BY_TIME, ignore_index=True)
+        return found[["symbol", "as_of", "model_name", "p10", "p50", "p90", "last_close"]]
+
+    def coverage(
+        self, until: datetime, *, timeframe: str, model: str, since: datetime
+    ) -> dict[str, tuple[float, int]]:
+        """Return by asset class the share of outcomes that a model's envelope covered, and of how many.
+
+        Those that were realised after ``since`` and by ``until``; of several versions one, as in ``past``.
+        """
+        c, scores = ml_predictions.c, signal_evaluations.c
+        order = (
+            case((c.model_version.contains(REHEARSED, autoescape=True), 1), else_=0),
+            c.created_at.desc(),
+            c.model_version,
+        )
+        version = func.row_number().over(partition_by=(c.symbol, c.as_of, c.step), order_by=order)
+        known = (
+            select(c.asset_class, case((scores.covered, 1.0), else_=0.0).label("covered"), version.label("version"))
+            .where(_SAME_KEY, scores.timeframe == timeframe, scores.model_name == model)
+            .where(scores.realised_at > since, scores.realised_at <= until)
+            .subquery()
+        )
+        query = select(known.c.asset_class, func.avg(known.c.covered), func.count())
+        query = query.where(known.c.version == 1).group_by(known.c.asset_class)
+        rows = self._read(lambda connection: connection.execute(query).all())
+        return {name: (float(share), int(n)) for name, share, n in rows}
+
+    def last_outcome(self, until: datetime, *, timeframe: str) -> datetime | None:
+        """Return when the last outcome of a scored prediction was known, of those by a moment; None for none."""
+        c = signal_evaluations.c
+        query = select(func.max(c.realised_at)).where(c.timeframe == timeframe, c.realised_at <= until)
+        found: datetime | None = self._read(lambda connection: connection.scalar(query))
+        return found
 
     def runs(self, **equal: Any) -> list[dict[str, Any]]:
         """Return the runs in which the columns named have the values given."""
@@ -195,3 +325,47 @@ class Store:
                 if delay is None or not faults.is_transient(error):
                     raise StoreError(faults.describe(error, self._address)) from None
             time.sleep(delay)
+
+
+def scored_frame(rows: Sequence[Row]) -> pd.DataFrame:
+    """Return scored predictions, with the columns of both tables, as ``Store.past`` has them."""
+    names = [column.name for column in _SCORED]
+    frame = to_frame(_SCORED, [[row.get(name) for name in names] for row in rows])
+    return frame.sort_values(_BY_TIME, ignore_index=True)
+
+
+def learned_row(model: str, timeframe: str, options: str, as_of: datetime, content: Mapping[str, Any]) -> Row:
+    """Return a row of ``states``: what a model with these options has learned from all known by a moment."""
+    text = to_json(content)
+    return {
+        "model_name": model,
+        "timeframe": timeframe,
+        "options": options,
+        "as_of": as_of,
+        "content": text,
+        "sha256": _sha256(text),
+        "created_at": datetime.now(UTC),
+    }
+
+
+def _sha256(content: str) -> str:
+    return hashlib.sha256(content.encode()).hexdigest()
+
+
+def _keep(connection: Connection, lessons: Sequence[Row]) -> None:
+    """Write states, and delete all but the newest of each model."""
+    upsert(connection, states, lessons)
+    for row in lessons:
+        mine = and_(*(states.c[name] == row[name] for name in ("model_name", "timeframe", "options")))
+        newest = select(states.c.as_of).where(mine).order_by(states.c.as_of.desc()).limit(_KEPT)
+        connection.execute(delete(states).where(mine, states.c.as_of.not_in(newest)))
+
+
+def _one_version(found: pd.DataFrame) -> pd.DataFrame:
+    """Return one row for each symbol, timeframe, cutoff, model and step."""
+    rehearsed = found["model_version"].str.contains(REHEARSED, regex=False).astype(bool)
+    order = found.assign(rehearsed=rehearsed).sort_values(
+        ["rehearsed", "created_at", "model_version"], ascending=[True, False, True], kind="stable"
+    )
+    first = ~order.duplicated(["symbol", "timeframe", "as_of", "model_name", "step"])
+    return found.loc[order.index[first.to_numpy()]]

@@ -1,4 +1,4 @@
-"""The three tables.
+"""The four tables.
 
 A change here needs a new revision in ``migrations/versions``; a test compares the two.
 """
@@ -104,4 +104,16 @@ signal_evaluations = Table(
         ondelete="CASCADE",
     ),
     Index("signal_evaluations_realised_at", "realised_at"),
+)
+
+states = Table(
+    "states",
+    metadata,
+    Column("model_name", Text, primary_key=True),
+    Column("timeframe", Text, primary_key=True),
+    Column("options", Text, primary_key=True),
+    Column("as_of", UtcTime, primary_key=True),
+    Column("content", Text, nullable=False),
+    Column("sha256", Text, nullable=False),
+    Column("created_at", UtcTime, nullable=False),
 )
