@@ -7,13 +7,13 @@ from importlib.util import find_spec
 import numpy as np
 import pandas as pd
 
+from ...metrics import YEAR, sharpe, strategy_returns
 from ...types import Floats, Trial
 from .options import Cadence, Noninferiority
 from .panel import Panel, panel
 from .slots import ended
 
-YEAR = 252
-"""Days of trading in a year."""
+__all__ = ["YEAR", "gains", "profits", "sharpe"]
 
 
 def gains(cadence: Cadence, resampling: Noninferiority, trial: Trial) -> dict[str, float]:
@@ -49,23 +49,10 @@ def gains(cadence: Cadence, resampling: Noninferiority, trial: Trial) -> dict[st
 
 
 def profits(paired: Panel, arm: str, cost: float) -> Floats:
-    """Return what the toy strategy earns on each day ``[D]``, a mean over the symbols.
-
-    It is long where the median of the first step lies above the last close, short where it lies below, for one bar,
-    and pays ``cost`` for each unit by which its position in a symbol changes, the first one included.
-    """
+    """Return what the toy strategy earns on each day ``[D]``, a mean over the symbols."""
     rows = paired.arms[arm][paired.step == 1]
-    position = np.sign(rows["median"])
-    turnover = position.groupby(rows["symbol"]).diff().fillna(position).abs()
-    earned = position * rows["actual"] - cost * turnover
-    by_symbol = earned.groupby([rows["day"], rows["symbol"]]).sum()
-    days: Floats = by_symbol.groupby(level=0).mean().to_numpy()
+    first = ~rows["symbol"].duplicated()
+    earned = strategy_returns(rows["median"], rows["actual"], cost, first)
+    by_symbol = pd.Series(earned, rows.index).groupby([rows["day"], rows["symbol"]]).sum()
+    days: Floats = np.asarray(by_symbol.groupby(level=0).mean(), dtype=np.float64)
     return days
-
-
-def sharpe(weights: Floats, daily: Floats) -> Floats:
-    """Return the yearly Sharpe ratio under each weighting of the days ``[draws]``; 0 where nothing moves."""
-    mean = weights @ daily
-    spread = np.sqrt(np.maximum(weights @ daily**2 - mean**2, 0))
-    ratio: Floats = np.sqrt(YEAR) * np.divide(mean, spread, out=np.zeros_like(mean), where=spread > 1e-12)
-    return ratio
