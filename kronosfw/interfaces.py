@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         Fact,
         Finding,
         Forecast,
+        Moment,
         Moments,
         Snapshot,
         Span,
@@ -154,7 +155,13 @@ class Trainer(Protocol):
 
 
 class Ensembler(Protocol):
-    """Combines the members' forecasts of one symbol."""
+    """Combines the members' forecasts of one symbol.
+
+    One that learns at length also has ``state() -> Mapping[str, Any] | None``, all it has learned, as JSON can hold
+    it, and ``restore(state) -> None``. The host keeps the state in the store and hands it to the next run before
+    ``fit`` is called, so that ``fit`` can leave what is recent enough as it is. ``restore`` raises ValueError for a
+    state that it cannot use. ``summary``, where there is one, has lines that tell a person what was learned.
+    """
 
     learns: bool
     """Whether ``fit`` does anything; the host gathers the past only for those that learn."""
@@ -163,8 +170,12 @@ class Ensembler(Protocol):
         """Return the quantile levels it needs from the members to give ``levels``, a superset of them."""
         ...
 
-    def fit(self, past: pd.DataFrame) -> None:
-        """Learn from scored predictions realised by the cutoff: the columns of both result tables, joined."""
+    def fit(self, past: pd.DataFrame, cutoff: Moment) -> None:
+        """Learn from scored predictions realised by the cutoff: the columns of both result tables, joined.
+
+        They are the members' and its own, one for each symbol, cutoff, model and step. Called before the forecasts
+        of each cutoff are combined, cutoffs in order of time.
+        """
         ...
 
     def combine(self, window: Window, members: Sequence[Forecast], levels: Sequence[float]) -> Forecast:
@@ -328,17 +339,17 @@ class CheckpointPolicyConfig(Component):
         raise NotImplementedError
 
 
-Concern = Literal["promoted", "rejected", "rolled_back", "failed", "damaged"]
-"""What a person is told of: what became of a candidate or of a promotion, and damaged weights."""
+Concern = Literal["promoted", "rejected", "rolled_back", "failed", "damaged", "drifted"]
+"""What a person is told of: what became of a candidate or a promotion, damaged weights, and members that part."""
 
 
 class NotifierConfig(Component):
     """Options of a notifier."""
 
     on: tuple[Concern, ...] = Field(
-        ("rejected", "rolled_back", "failed", "damaged"),
+        ("rejected", "rolled_back", "failed", "damaged", "drifted"),
         min_length=1,
-        description="What it tells of: promoted, rejected, rolled_back, failed or damaged.",
+        description="What it tells of: promoted, rejected, rolled_back, failed, damaged or drifted.",
     )
 
     def build(self) -> Notifier:

@@ -139,7 +139,7 @@ class LearnerEnsembler:
             return [0.5, 0.1, 0.9, 0.25, 0.1]
         return [0.5] if self.fault == "levels" else sorted({*levels, 0.25})
 
-    def fit(self, past):
+    def fit(self, past, cutoff):
         if self.fault == "fit":
             raise SystemExit("left")
         Learner.past.append(past)

@@ -147,7 +147,8 @@ class TestEnsembler(Registered, EnsemblerContract):
         return MODULES["ensembler"].InverseLoss()
 
     def test_weighs_by_past_loss(self, ensembler, window, members):
-        ensembler.fit(pd.DataFrame({"model_name": ["calm", "calm", "wild"], "crps": [0.005, 0.015, 0.03]}))
+        past = pd.DataFrame({"model_name": ["calm", "calm", "wild"], "crps": [0.005, 0.015, 0.03]})
+        ensembler.fit(past, window.cutoff)
         combined = ensembler.combine(window, members[:2], (0.1, 0.5, 0.9))
         assert combined.event_context["weights"] == pytest.approx({"calm": 0.75, "wild": 0.25})
 

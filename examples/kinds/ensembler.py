@@ -7,7 +7,7 @@ import numpy as np
 
 from kronosfw.hookspec import hookimpl
 from kronosfw.interfaces import Ensembler, EnsemblerConfig
-from kronosfw.types import Forecast, Window
+from kronosfw.types import Forecast, Moment, Window
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,7 +31,7 @@ class InverseLossMean:
     def member_levels(self, levels: Sequence[float]) -> Sequence[float]:
         return tuple(levels)
 
-    def fit(self, past: "pd.DataFrame") -> None:
+    def fit(self, past: "pd.DataFrame", cutoff: Moment) -> None:
         self._loss = past.groupby("model_name")["crps"].mean().to_dict()
 
     def combine(self, window: Window, members: Sequence[Forecast], levels: Sequence[float]) -> Forecast:

@@ -14,7 +14,7 @@ from ..interfaces import (
     NotifierConfig,
 )
 from .encoders import Leaders, Macro20
-from .ensemblers import LinearPool, Mean, Median
+from .ensemblers import Greedy, LinearPool, Mean, Median, Online
 from .feeds import CsvFeed, ParquetFeed, SqlFeed
 from .forecasters import Bootstrap, Drift, Garch, Har, RandomWalk, SeasonalNaive, StatsForecast
 from .notifiers import Command, Log, Webhook
@@ -39,7 +39,7 @@ def register_forecasters() -> Sequence[type[ForecasterConfig]]:
 
 @hookimpl
 def register_ensemblers() -> Sequence[type[EnsemblerConfig]]:
-    return (Mean, Median, LinearPool)
+    return (Mean, Median, LinearPool, Greedy, Online)
 
 
 @hookimpl

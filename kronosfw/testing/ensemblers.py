@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -27,6 +28,8 @@ class EnsemblerContract(ComponentContract):
     """How far the combination of equal members may lie from them, relative to the width of the envelope."""
     among_members: ClassVar[bool] = True
     """Whether a combination lies among its members, as it does unless it is recalibrated."""
+    rows: ClassVar[int] = 200
+    """Scored predictions of each member that are enough to learn from."""
 
     @pytest.fixture
     def ensembler(self, options: EnsemblerConfig) -> Ensembler:
@@ -78,19 +81,51 @@ class EnsemblerContract(ComponentContract):
                 continue
             np.testing.assert_allclose(combined.at(LEVELS), one.at(LEVELS), rtol=0, atol=self.rtol * width)
 
-    @pytest.mark.parametrize("rows", [0, 3, 200])
+    @pytest.mark.parametrize("rows", [0, 3, None])
     def test_learns_from_however_little_there_is(
-        self, options: EnsemblerConfig, window: Window, members: list[Forecast], rows: int
+        self, options: EnsemblerConfig, window: Window, members: list[Forecast], rows: int | None
     ) -> None:
         ensembler, again = options.build(), options.build()
-        past = scored_past([m.model for m in members], rows)
+        past = scored_past([m.model for m in members], self.rows if rows is None else rows)
         before = past.copy(deep=True)
         for one in (ensembler, again):
-            one.fit(past)
+            one.fit(past, window.cutoff)
         pd.testing.assert_frame_equal(past, before)
         combined = ensembler.combine(window, members, LEVELS)
         check_forecast(combined, window, LEVELS)
         assert_equal([again.combine(window, members, LEVELS)], [combined])
+
+    def test_order_of_the_past_does_not_matter(
+        self, options: EnsemblerConfig, ensembler: Ensembler, window: Window, members: list[Forecast]
+    ) -> None:
+        past = scored_past([m.model for m in members], self.rows)
+        shuffled = options.build()
+        ensembler.fit(past, window.cutoff)
+        shuffled.fit(past.sample(frac=1, random_state=0), window.cutoff)
+        combined = [one.combine(window, members, LEVELS) for one in (ensembler, shuffled)]
+        assert_equal(combined[:1], combined[1:], rtol=1e-9)
+
+    def test_what_it_has_learned_survives_the_store(
+        self, options: EnsemblerConfig, ensembler: Ensembler, window: Window, members: list[Forecast]
+    ) -> None:
+        if not hasattr(ensembler, "state"):
+            return
+        past = scored_past([m.model for m in members], self.rows)
+        ensembler.fit(past, window.cutoff)
+        assert ensembler.state() is not None, f"learns nothing from {self.rows} rows: give `rows` more"
+        text = json.dumps(ensembler.state(), allow_nan=False)
+        restored: Any = options.build()
+        restored.restore(json.loads(text))
+        restored.fit(past, window.cutoff)
+        assert json.loads(json.dumps(restored.state())) == json.loads(text)
+        combined = [one.combine(window, members, LEVELS) for one in (ensembler, restored)]
+        assert_equal(combined[:1], combined[1:])
+        assert combined[0].event_context == combined[1].event_context
+
+    def test_what_is_no_state_of_its_own_is_refused(self, ensembler: Ensembler) -> None:
+        if hasattr(ensembler, "restore"):
+            with pytest.raises(ValueError, match=r"\S"):
+                ensembler.restore({"no": "such"})
 
     def test_order_of_members_does_not_matter(
         self, ensembler: Ensembler, window: Window, members: list[Forecast]
@@ -116,7 +151,7 @@ class EnsemblerContract(ComponentContract):
 def scored_past(models: Sequence[str], rows: int) -> pd.DataFrame:
     """Return what an ensembler is given to learn from: predictions of each model, and what came of them."""
     rng = np.random.default_rng(0)
-    days = pd.date_range("2024-01-01", periods=rows, tz="UTC").as_unit("us")
+    days = pd.date_range("2020-01-01", periods=rows, tz="UTC").as_unit("us")
     frames = []
     for i, model in enumerate(models):
         last = 100 * np.exp(rng.normal(0, 0.02, rows).cumsum())

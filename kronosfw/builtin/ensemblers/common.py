@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...types import Floats, Forecast
+from ...types import Floats, Forecast, Moment
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,7 +18,7 @@ class LearnsNothing:
 
     learns = False
 
-    def fit(self, past: pd.DataFrame) -> None:
+    def fit(self, past: pd.DataFrame, cutoff: Moment) -> None:
         """Do nothing."""
 
     def member_levels(self, levels: Sequence[float]) -> Sequence[float]:
@@ -59,3 +59,18 @@ def shares(members: Sequence[Forecast], weights: Mapping[str, float] | None) -> 
 def context(members: Sequence[Forecast], weights: Floats) -> dict[str, Any]:
     """Return the ``event_context`` that says which members took part, and with what weight."""
     return {"weights": {m.model: float(w) for m, w in zip(members, weights, strict=True)}}
+
+
+def by_name(members: Sequence[Forecast]) -> list[Forecast]:
+    """Return the members in the order of their names, so that sums are the same in whatever order they came."""
+    return sorted(members, key=lambda m: m.model)
+
+
+def learned_shares(names: Sequence[str], learned: Mapping[str, float]) -> Floats:
+    """Return the weights ``[M]`` of the members present, which sum to 1: others get what missing ones leave.
+
+    A member of which nothing has been learned has no weight, unless that is so of all that are present.
+    """
+    present = np.array([learned.get(name, 0.0) for name in names])
+    share: Floats = present / present.sum() if present.sum() > 0 else np.full(len(names), 1 / len(names))
+    return share
