@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Discriminator, create_model
 from pydantic_core import PydanticCustomError
 
-from .config import Config
+from .config import Backtest, Config
 from .errors import did_you_mean
 from .interfaces import Component
 
@@ -42,12 +42,19 @@ def model_for(
         "encoders": _tuple_of(one_of("encoder")),
         "forecasters": _tuple_of(one_of("forecaster")),
         "ensembler": one_of("ensembler") | None,
+        "backtest": _narrowed(Backtest, ensemblers=_tuple_of(one_of("ensembler"))) | None,
         "trainer": one_of("trainer") | None,
         "checkpoints": one_of("checkpoint_policy") | None,
         "alerts": _tuple_of(one_of("notifier")),
     }
-    fields: Any = {name: (annotation, Config.model_fields[name]) for name, annotation in narrowed.items()}
-    return create_model("Config", __base__=Config, __doc__=Config.__doc__, **fields)
+    config: type[Config] = _narrowed(Config, **narrowed)
+    return config
+
+
+def _narrowed(model: Any, **annotations: Any) -> Any:
+    """Return the model with other types for some of its fields."""
+    fields: Any = {name: (annotation, model.model_fields[name]) for name, annotation in annotations.items()}
+    return create_model(model.__name__, __base__=model, __doc__=model.__doc__, **fields)
 
 
 def _tuple_of(item: Any) -> Any:

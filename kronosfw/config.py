@@ -35,6 +35,11 @@ Acceptable = Literal["refuse", "accept"]
 CALENDARS = {"crypto": "24/7", "forex": "24/5", "commodity": "24/5", "equity": "XNYS"}
 
 
+def calibrated(model: str) -> str:
+    """Return the name of a model's calibrated forecast."""
+    return f"{model}_calibrated"
+
+
 _NOTHING_IS_EMPTY = BeforeValidator(lambda value: {} if value is None else value)
 """A section without content is one with its defaults."""
 
@@ -154,6 +159,80 @@ class Retraining(Section):
         return self
 
 
+class Backtest(Section):
+    """What `kronosfw backtest` forecasts. Dates are midnight UTC."""
+
+    start: date = Field(description="The first origin that is compared is not earlier.")
+    end: date | None = Field(
+        None, description="By then the last target is complete; the file's `as_of` unless given."
+    )
+    step: int = Field(1, ge=1, description="Bars of each symbol's calendar from one origin to the next.")
+    origins: int | None = Field(
+        None, ge=1, description="Most origins of each symbol, the first ones; all until `end` unless given."
+    )
+    warmup: int = Field(
+        0,
+        ge=0,
+        description="Origins of each symbol before `start` that are forecast, too, for ensemblers and calibration "
+        "to learn from; they are not compared.",
+    )
+    embargo: int = Field(
+        0, ge=0, description="Bars after `start` before the first origin, where models have learned until `start`."
+    )
+    purge: int = Field(
+        0,
+        ge=0,
+        description="Bars, on a calendar without a pause, before an origin in which no outcome may lie that an "
+        "ensembler or the calibration learns from; 0 for what a run would have known.",
+    )
+    ensemblers: tuple[SerializeAsAny[EnsemblerConfig], ...] = Field(
+        (), description="Further ensemblers, to compare with the file's own; each needs a `name` of its own."
+    )
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.end is not None and self.end <= self.start:
+            raise ValueError("`end` must lie after `start`")
+        return self
+
+
+class Calibration(Section):
+    """How p10 and p90 are moved so that they cover what they say: conformal prediction, by class, bucket and side.
+
+    The calibrated forecast is stored beside the raw one, as a model whose name ends in `_calibrated`, and is what
+    is served. A score says how many widths (p90 − p10) an outcome lay above p90 or below p10. A side is moved by
+    the quantile of its last scores: `split` takes the nominal one, `adaptive` one that follows the misses (adaptive
+    conformal inference: Gibbs & Candès, Advances in Neural Information Processing Systems 34, 2021). Few scores of
+    a class are drawn toward those of all, and few of all toward no move.
+    """
+
+    method: Literal["adaptive", "split"] = Field("adaptive", description="`adaptive` or `split`.")
+    memory: int = Field(500, ge=20, description="Last scores that count, of each class, bucket and side.")
+    trust: int = Field(
+        200,
+        ge=0,
+        description="Scores that it takes for those of a class to count as much as those of all classes together, "
+        "and for these to count as much as the envelope as it is.",
+    )
+    rate: float = Field(0.005, ge=0, le=1, description="How fast `adaptive` follows the misses of a moment.")
+
+
+class Drift(Section):
+    """When two members that part company make a retraining due.
+
+    z = (p50ₐ − p50ᵦ) / (√(wₐ² + wᵦ²) / 2.56), w = p90 − p10, at the last step, less its usual value for the symbol
+    and over its usual spread.
+    """
+
+    threshold: float = Field(3.0, gt=0, description="|z| above which a run counts.")
+    runs: int = Field(3, ge=1, description="Runs in a row that count before an alert is raised.")
+    history: int = Field(
+        60,
+        ge=0,
+        description="Earlier runs that tell what is usual; with fewer than 20 of them z is taken as it is.",
+    )
+
+
 class PluginsSection(Section):
     """Which installed plugins to leave out."""
 
@@ -181,6 +260,17 @@ class Config(Section):
     encoders: tuple[SerializeAsAny[EncoderConfig], ...] = Field((), description="Event encoders, side by side.")
     forecasters: tuple[SerializeAsAny[ForecasterConfig], ...] = Field(min_length=1, description="The members.")
     ensembler: SerializeAsAny[EnsemblerConfig] | None = Field(None, description="How members are combined.")
+    calibration: Annotated[Calibration, _NOTHING_IS_EMPTY] | None = Field(
+        None, description="How the served envelope is calibrated; not at all unless given."
+    )
+    horizon_buckets: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        (1, 5, 20),
+        description="Last step of each bucket of the horizon in which scores are told and envelopes calibrated.",
+    )
+    backtest: Backtest | None = Field(None, description="What `kronosfw backtest` forecasts.")
+    drift: Annotated[Drift, _NOTHING_IS_EMPTY] = Field(
+        default_factory=Drift, description="When members that part company raise an alert."
+    )
     trainer: SerializeAsAny[TrainerConfig] | None = Field(None, description="What training uses.")
     training: Training | None = Field(None, description="What `kronosfw train` learns from.")
     checkpoints: SerializeAsAny[CheckpointPolicyConfig] | None = Field(
@@ -229,19 +319,33 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        names = self.model_names
+        further = self.backtest.ensemblers if self.backtest else ()
+        names = [*self.model_names, *(name for e in further for name in (e.name, calibrated(e.name)))]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"two models are called {', '.join(twice)}; give one of them a `name`")
+        if list(self.horizon_buckets) != sorted(set(self.horizon_buckets)):
+            raise ValueError("`horizon_buckets` must increase")
         if self.checkpoints and self.checkpoint_root is None:
             raise ValueError("give `checkpoint_root`, the folder where the checkpoints are")
         return self
 
     @property
     def model_names(self) -> list[str]:
-        """The names of the members and of the ensemble, as tables and reports show them."""
+        """The names of members, ensemble and calibrated forecast, as tables show them; the last one is served."""
         ensemble = [self.ensembler.name] if self.ensembler else []
-        return [f.name or f.type for f in self.forecasters] + ensemble
+        served = [calibrated(self.raw_name)] if self.calibration else []
+        return [*self.member_names, *ensemble, *served]
+
+    @property
+    def raw_name(self) -> str:
+        """The name of what is calibrated, and served where nothing is: the ensemble, or else the last member."""
+        return self.ensembler.name if self.ensembler else self.member_names[-1]
+
+    @property
+    def member_names(self) -> list[str]:
+        """The names of the members, as tables and reports show them."""
+        return [f.name or f.type for f in self.forecasters]
 
     @property
     def weights(self) -> dict[str, Weights]:

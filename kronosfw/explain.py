@@ -17,8 +17,7 @@ import numpy as np
 from .interfaces import Forecaster
 from .members import Member, forecast_all, in_batches
 from .reading import Failure, Progress
-from .rows import ENVELOPE
-from .types import Floats, Forecast, Window
+from .types import ENVELOPE, Floats, Forecast, Window
 
 Coalition = frozenset[str]
 MOST_GROUPS = 8

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -13,10 +13,10 @@ from typing import Any
 from . import __version__
 from .config import Config
 from .plugins import Plugins
-from .types import Moment, Window
+from .types import Bars, Fact, Moment, Window
 
 _LIBRARIES = ("arch", "exchange_calendars", "numpy", "pandas", "pyarrow", "scipy", "statsforecast", "tzdata")
-_IRRELEVANT = {"plugins", "batch", "store", "spool", "min_symbols", "retraining", "alerts"}
+_IRRELEVANT = {"plugins", "batch", "store", "spool", "min_symbols", "retraining", "alerts", "backtest", "drift"}
 """Settings that no number depends on."""
 
 
@@ -24,18 +24,23 @@ def manifest(
     config: Config,
     plugins: Plugins,
     cutoff: Moment,
-    windows: Sequence[Window],
+    *,
+    symbols: Sequence[str],
+    data: str,
     models: Mapping[str, Any],
-    learned: str,
+    learned: Mapping[str, str],
 ) -> dict[str, Any]:
-    """Return the manifest as plain values; secrets are masked. ``learned`` identifies an ensembler's past."""
+    """Return the manifest as plain values; secrets are masked.
+
+    ``data`` is a digest of all that the models see, and ``learned`` has one by model of what it has learned from.
+    """
     return {
         "config": config.model_dump(mode="json", exclude=_IRRELEVANT),
-        "symbols": [w.symbol for w in windows],
+        "symbols": list(symbols),
         "cutoff": f"{cutoff}Z",
-        "data": fingerprint(windows),
+        "data": data,
         "models": dict(models),
-        "learned": learned,
+        "learned": dict(learned),
         "versions": {
             "kronosfw": __version__,
             "python": platform.python_version(),
@@ -74,6 +79,21 @@ def fingerprint(windows: Sequence[Window]) -> str:
         arrays = [*_arrays(window), *((covariates.values, covariates.mask) if covariates else ())]
         for array in arrays:
             hasher.update(array.tobytes())
+    return hasher.hexdigest()
+
+
+def market_fingerprint(bars: Iterable[Bars], facts: Iterable[Fact]) -> str:
+    """Return a digest of whole histories and of all facts, whatever order they come in."""
+    hasher = hashlib.sha256()
+    for its in sorted(bars, key=lambda b: b.symbol):
+        hasher.update(repr((its.symbol, its.columns)).encode())
+        for array in (its.times.time, its.times.available_at, its.values):
+            hasher.update(array.tobytes())
+    told = (
+        repr((f.kind, str(f.scheduled_at), str(f.known_at), sorted(f.symbols), sorted(f.values.items()), f.event))
+        for f in facts
+    )
+    hasher.update("\n".join(sorted(told)).encode())
     return hasher.hexdigest()
 
 

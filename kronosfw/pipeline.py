@@ -7,32 +7,30 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
-from functools import partial
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from .checks import DataReport
 from .config import Config
+from .drift import Departure, watch_drift
 from .encoding import build_encoders, leaders_of, lookback_of
-from .ensemble import Ensemble, build_ensemble
 from .errors import DONE, PARTIAL, ConfigError, DataError, StoreError
 from .explain import explain_members
 from .freq import is_daily, minutes
 from .interfaces import Weights
 from .isolation import isolate, reason
-from .manifest import manifest, run_id
+from .lessons import Learned, Stored
+from .manifest import fingerprint, manifest, run_id
 from .members import Member, build_members, longest_context, run_member
 from .plugins import Plugins
 from .reading import Failure, Market, Progress, listed, read, read_facts
 from .rows import as_datetime, prediction_rows
-from .store import Store, spool
+from .serving import Server, build_server
+from .store import Store, learned_row, spool
 from .types import Forecast, Moment, Window
 from .windows import Cutter
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +65,10 @@ class RunReport:
     failures: tuple[Failure, ...]
     weights: Mapping[str, Weights] = field(default_factory=dict)
     """Licence and training cut-off by model, for those that come with weights."""
+    learned: Mapping[str, Learned] = field(default_factory=dict)
+    """By model, what an ensemble or a calibration has learned for this cutoff."""
+    drifts: tuple[Departure, ...] = ()
+    """Members that have parted company."""
     store: str = ""
     """Where the results are, without its password."""
     stored: int = 0
@@ -156,6 +158,8 @@ def _run(subject: Run, plugins: Plugins, progress: Progress) -> RunReport:
             plugins.notify("after_forecast", run=subject, forecast=forecast)
         progress("storing", 0, 1)
         report = _keep(report, rows, subject, store, trouble)
+        if store is not None and report.stored:
+            report = replace(report, drifts=_drifts(report, subject.config, plugins, store))
     return replace(report, seconds=(datetime.now(UTC) - subject.started_at).total_seconds())
 
 
@@ -163,45 +167,53 @@ def _forecast(subject: Run, plugins: Plugins, store: Store | None, progress: Pro
     """Do all but storing."""
     config = subject.config
     members, failures = build_members(config, plugins, subject.symbols)
-    ensemble, failed = build_ensemble(config, plugins)
+    server, failed = build_server(config.ensembler, config, plugins)
     failures += failed
     market, windows, failed = _cut(subject, members, progress)
     failures += failed
     log.info("%d windows as of %s UTC", len(windows), market.cutoff)
 
-    levels = ensemble.member_levels if ensemble else config.quantiles
     forecasts: list[Forecast] = []
     for member in members:
-        found, failed = run_member(member, list(windows.values()), levels, config.batch, progress)
+        found, failed = run_member(member, list(windows.values()), server.member_levels, config.batch, progress)
         log.info("%s %s: %d forecasts, %d failures", member.name, member.options, len(found), len(failed))
         forecasts += found
         failures += failed
-    learned = ""
-    if ensemble:
-        past = partial(_past, store, market, config, [m.name for m in members])
-        learned, found, failed = ensemble.combine(windows, forecasts, config.quantiles, past)
-        forecasts += found
-        failures += failed
+    lessons = Stored(store, as_datetime(market.cutoff), config.freq, config.horizon)
+    served = server.serve(windows, forecasts, lessons, market.cutoff)
+    failures += served.failures
+    made = {(f.symbol, f.model): f for f in served.forecasts}
     if subject.explain:
         # Last, so that nothing else can depend on it.
-        forecasts, failed = explain_members(members, windows, forecasts, config.batch, progress)
+        explained, failed = explain_members(members, windows, forecasts, config.batch, progress)
+        made |= {(f.symbol, f.model): f.only(config.quantiles, config.horizon) for f in explained}
         failures += failed
 
-    versions = _versions(members, ensemble, {config.universe[symbol].asset_class for symbol in subject.symbols})
-    content = manifest(config, plugins, market.cutoff, list(windows.values()), versions, learned)
+    versions = _versions(members, server, {config.universe[symbol].asset_class for symbol in subject.symbols})
+    learned = {name: its.digest for name, its in served.learned.items()}
+    content = manifest(
+        config,
+        plugins,
+        market.cutoff,
+        symbols=list(windows),
+        data=fingerprint(list(windows.values())),
+        models=versions,
+        learned=learned,
+    )
     place = {symbol: i for i, symbol in enumerate(subject.symbols)}
-    asked_for = (f.only(config.quantiles, config.horizon) for f in forecasts)
+    order = {name: i for i, name in enumerate(config.model_names)}
     return RunReport(
         run_id=run_id(content),
         manifest=content,
         cutoff=market.cutoff,
         symbols=subject.symbols,
-        forecasts=tuple(sorted(asked_for, key=lambda f: place[f.symbol])),
+        forecasts=tuple(sorted(made.values(), key=lambda f: (place[f.symbol], order[f.model]))),
         windows=MappingProxyType(windows),
         versions=versions,
         data=MappingProxyType(market.reports),
         failures=tuple(failures),
         weights=MappingProxyType(config.weights),
+        learned=served.learned,
     )
 
 
@@ -211,13 +223,6 @@ def _open(config: Config) -> tuple[Store | None, str]:
         return Store(config.store.get_secret_value()), ""
     except StoreError as error:
         return None, str(error)
-
-
-def _past(store: Store | None, market: Market, config: Config, models: Sequence[str]) -> pd.DataFrame:
-    """Return the members' scored predictions that were known at the cutoff; raises StoreError without a store."""
-    if store is None:
-        raise StoreError("there is no store to learn from")
-    return store.past(as_datetime(market.cutoff), timeframe=config.freq, models=models)
 
 
 def _cut(
@@ -267,20 +272,36 @@ def _cut(
 
 
 def _versions(
-    members: Sequence[Member], ensemble: Ensemble | None, asset_classes: Collection[str]
+    members: Sequence[Member], server: Server, asset_classes: Collection[str]
 ) -> dict[str, dict[str, str]]:
-    """Return model → asset class → version, for members and ensemble."""
+    """Return model → asset class → version, for members, ensemble and calibrated forecast."""
     classes = sorted(asset_classes)
     versions = {m.name: {c: m.version(c) for c in classes} for m in members}
-    if ensemble:
-        versions[ensemble.name] = {c: ensemble.version([v[c] for v in versions.values()]) for c in classes}
-    return versions
+    return {**versions, **server.versions(versions)}
 
 
 def _rows(report: RunReport) -> Iterator[dict[str, Any]]:
     for forecast in report.forecasts:
         window = report.windows[forecast.symbol]
         yield from prediction_rows(forecast, window, report.versions[forecast.model][window.asset_class])
+
+
+def _drifts(report: RunReport, config: Config, plugins: Plugins, store: Store) -> tuple[Departure, ...]:
+    """Watch for drift; the forecasts are stored by now, and nothing of this may harm them."""
+    try:
+        return tuple(watch_drift(config, plugins, store, as_datetime(report.cutoff), report.run_id))
+    except (Exception, SystemExit) as error:
+        log.warning("drift was not looked for: %s", reason(error))
+        return ()
+
+
+def _learned(report: RunReport, freq: str) -> list[Mapping[str, Any]]:
+    """Return what was learned and is not kept yet, as rows."""
+    return [
+        learned_row(model, freq, its.options, its.until, its.state)
+        for model, its in report.learned.items()
+        if its.state is not None and not its.kept
+    ]
 
 
 def _keep(
@@ -297,7 +318,8 @@ def _keep(
     }
     if store is not None:
         try:
-            return replace(report, stored=store.record(row, rows), store=store.display_url)
+            stored = store.record(row, rows, learned=_learned(report, subject.config.freq))
+            return replace(report, stored=stored, store=store.display_url)
         except StoreError as error:
             trouble = str(error)
     try:

@@ -15,8 +15,8 @@ from rich.text import Text
 
 from .freq import is_daily
 from .moved import print_moved
-from .rows import ENVELOPE, as_datetime
-from .types import Floats, Forecast, Window
+from .rows import as_datetime
+from .types import ENVELOPE, Floats, Forecast, Window
 
 if TYPE_CHECKING:
     from .checks import DataReport
@@ -62,7 +62,8 @@ def print_run(report: RunReport, config: Config, console: Console | None = None)
     print_moved(report.forecasts, report.windows, _MOST, console)
     print_findings(report.data, console)
     print_failures(report.failures, console)
-    _print_weights(report.weights, console)
+    _print_notes(report, config, console)
+    print_weights(report.weights, console)
     if report.store:
         made = {forecast.model for forecast in report.forecasts}
         models = ", ".join(name for name in config.model_names if name in made)
@@ -87,7 +88,8 @@ def run_as_json(report: RunReport) -> dict[str, Any]:
         "forecasts": [_forecast_as_json(f, report.windows[f.symbol]) for f in report.forecasts],
         "failures": [asdict(f) for f in report.failures],
         "data": [r.as_json() for r in report.data.values()],
-        "weights": _weights_as_json(report.weights),
+        "drifts": [asdict(d) for d in report.drifts],
+        "weights": weights_as_json(report.weights),
     }
 
 
@@ -104,7 +106,7 @@ def print_scores(report: ScoreReport, console: Console | None = None) -> None:
             table.add_row(m.model, str(m.n), f"{m.coverage:.1%}", f"{m.pinball:.4%}", f"{m.crps:.4%}", direction)
         console.print(table)
         console.print("\n[dim]losses are shares of the last close; compare models on the same symbols[/]")
-        _print_weights(report.weights, console)
+        print_weights(report.weights, console)
     else:
         console.print("Nothing to score: no stored prediction's target bar is complete and unscored.")
     if report.waiting:
@@ -119,17 +121,35 @@ def scores_as_json(report: ScoreReport) -> dict[str, Any]:
         "waiting": report.waiting,
         "models": [asdict(m) for m in report.models],
         "failures": [asdict(f) for f in report.failures],
-        "weights": _weights_as_json(report.weights),
+        "weights": weights_as_json(report.weights),
     }
 
 
-def _print_weights(weights: Mapping[str, Weights], console: Console) -> None:
+def _print_notes(report: RunReport, config: Config, console: Console) -> None:
+    """Print what the models have to say of what they served, and which members have parted company."""
+    notes: dict[tuple[str, str], list[str]] = {}
+    for forecast in report.forecasts:
+        told = [context.get("note") for context in (forecast.event_context, *forecast.steps)]
+        missing = forecast.event_context.get("missing")
+        told += [f"without {', '.join(missing)}, which failed"] if missing else []
+        for text in dict.fromkeys(str(note) for note in told if note):
+            notes.setdefault((forecast.model, text), []).append(forecast.symbol)
+    for (model, text), symbols in list(notes.items())[:_MOST]:
+        names = ", ".join(symbols[:8]) + (f" and {len(symbols) - 8} more" if len(symbols) > 8 else "")
+        console.print(
+            f"[bold]{escape(model)}[/] of {escape(names)}: {escape(text)}", soft_wrap=True, highlight=False
+        )
+    for departure in report.drifts:
+        console.print(f"[yellow bold]drift[/] {escape(str(departure))}", soft_wrap=True, highlight=False)
+
+
+def print_weights(weights: Mapping[str, Weights], console: Console) -> None:
     """Print on which terms weights are used, and from when on a score is evidence."""
     for model, its in weights.items():
         console.print(f"[dim]weights of {escape(model)}: {escape(its.terms)}[/]", soft_wrap=True, highlight=False)
 
 
-def _weights_as_json(weights: Mapping[str, Weights]) -> dict[str, Any]:
+def weights_as_json(weights: Mapping[str, Weights]) -> dict[str, Any]:
     return {model: its.model_dump() for model, its in weights.items()}
 
 
@@ -142,8 +162,12 @@ def _envelopes(forecasts: Sequence[Forecast], windows: Mapping[str, Window], usu
     ends = {f.symbol: f.at(ENVELOPE)[-1] for f in forecasts}
     scale = max(float(np.abs(ends[s] / last[s] - 1).max()) for s in ends) or 1.0
     table = plain_table()
-    names = ("symbol", "close", "target", "p10", "p50", "p90", "width")
+    names: tuple[str, ...] = ("symbol", "close", "target", "p10", "p50", "p90", "width")
     rows = [_figures(f, windows[f.symbol], usual) for f in forecasts]
+    trusted = [f.event_context.get("confidence") for f in forecasts]
+    if any(trusted):
+        names = (*names, "confidence")
+        rows = [(*row, f"{its['value']:.0%}" if its else "–") for row, its in zip(rows, trusted, strict=True)]
     widths = [max(len(row[i]) for row in (names, *rows)) for i in range(len(names))]
     widths[0] = min(widths[0], _SYMBOL)
     for name, fits in zip(names, widths, strict=True):
@@ -214,11 +238,13 @@ def print_failures(failures: Sequence[Failure], console: Console) -> None:
 
 
 def _forecast_as_json(forecast: Forecast, window: Window) -> dict[str, Any]:
+    context = forecast.event_context
     times = zip(forecast.time, window.future.session[-len(forecast.time) :], forecast.steps, strict=True)
     return {
         "symbol": forecast.symbol,
         "model": forecast.model,
         "last_close": float(window.bars.close[-1]),
+        **{name: context[name] for name in ("confidence", "note", "missing") if name in context},
         "steps": [
             {
                 "step": step + 1,
@@ -228,7 +254,7 @@ def _forecast_as_json(forecast: Forecast, window: Window) -> dict[str, Any]:
                     column: dict(zip(map(repr, forecast.levels), row.tolist(), strict=True))
                     for column, row in zip(forecast.columns, forecast.quantiles[step], strict=True)
                 },
-                **{name: own[name] for name in ("moved", "without") if name in own},
+                **{name: own[name] for name in ("moved", "without", "note") if name in own},
             }
             for step, (time, session, own) in enumerate(times)
         ],

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from datetime import UTC, datetime
 from typing import Any
 
-from .types import Forecast, Moment, Window
-
-ENVELOPE = (0.1, 0.5, 0.9)
-"""The levels with columns of their own: p10, p50, p90 of the close."""
+from .types import ENVELOPE, Forecast, Moment, Window
 
 
 def prediction_rows(forecast: Forecast, window: Window, version: str) -> Iterator[dict[str, Any]]:
@@ -44,6 +41,13 @@ def prediction_rows(forecast: Forecast, window: Window, version: str) -> Iterato
             "quantiles": others[step] if others else None,
             "event_context": contexts[step] or None,
         }
+
+
+def close_quantiles(row: Mapping[str, Any]) -> dict[float, float]:
+    """Return the quantiles of the close that a row holds, by level, levels increasing."""
+    told = dict(zip(ENVELOPE, (row["p10"], row["p50"], row["p90"]), strict=True))
+    told |= {float(level): value for level, value in ((row["quantiles"] or {}).get("close") or {}).items()}
+    return dict(sorted(told.items()))
 
 
 def _others(forecast: Forecast) -> list[dict[str, dict[str, float]]]:

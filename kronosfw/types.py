@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
     from .interfaces import Concern
 
+ENVELOPE = (0.1, 0.5, 0.9)
+"""The levels that every prediction has, in columns of their own: p10, p50 and p90 of the close."""
+
 Moment = np.datetime64
 Moments = NDArray[np.datetime64]
 Floats = NDArray[np.float64]

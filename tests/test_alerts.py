@@ -27,7 +27,6 @@ from kronosfw.manifest import manifest
 from kronosfw.pipeline import run
 from kronosfw.report import run_as_json
 from kronosfw.testing.notifiers import ALERT, VERDICT
-from kronosfw.types import moment
 from tests.listener import listening
 
 CANARY = "canary-7f3a9e41c0ffee"
@@ -405,7 +404,7 @@ class TestSecrets:
             config.model_dump_json(),
             str(config.model_dump()),
             json.dumps(run_as_json(report), default=str),
-            json.dumps(manifest(config, plugins, moment("2025-06-30"), [], {}, "")),
+            json.dumps(manifest(config, plugins, report.cutoff, symbols=[], data="", models={}, learned={})),
         ]
         assert not [text for text in shown if CANARY in text]
         assert not [p for p in tmp_path.rglob("*") if p.suffix == ".db" and CANARY.encode() in p.read_bytes()]

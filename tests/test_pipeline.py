@@ -107,7 +107,7 @@ def test_an_ensembler_learns_from_the_past_alone(configure, plugins):
     run(config, plugins, as_of=late)
     past = Learner.past[1]
     assert set(past["step"]) == {1, 2}
-    assert set(past["model_name"]) == {"random_walk", "fickle"}, "members' scores, not the ensemble's own"
+    assert set(past["model_name"]) == {"random_walk", "fickle", "ensemble"}, "the members' scores and its own"
     assert (past["realised_at"] <= pd.Timestamp(late)).all()
     score(config, as_of=None, progress=lambda *_: None)
     run(config, plugins, as_of=datetime(2023, 5, 3, tzinfo=UTC))
