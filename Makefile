@@ -1,12 +1,13 @@
 # make run   set up and forecast the simulated market
 # make test  set up and run the tests
 # make events  teach kronos-nano about events on the simulated market, and say what it learned (half an hour)
+# make backtest  compare all models and ensembles on six real markets and on a simulated one (a quarter of an hour)
 # make soak  crash the store of checkpoints: simulated stops of the machine, then a thousand kills (a quarter of an hour)
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: run test lint bench soak events docs clean
+.PHONY: run test lint bench backtest soak events docs clean
 .DEFAULT_GOAL := run
 
 $(READY): requirements.txt constraints.txt pyproject.toml $(wildcard plugins/*/pyproject.toml)
@@ -42,6 +43,11 @@ bench: $(READY)
 	$(BIN)/python benchmarks/training_step.py
 	$(BIN)/python benchmarks/guard.py --seed 7
 	$(BIN)/python benchmarks/foundation.py
+	$(BIN)/python benchmarks/backtest.py cost
+
+backtest: $(READY)
+	$(BIN)/python benchmarks/backtest.py real
+	$(BIN)/python benchmarks/backtest.py simulated
 
 soak: $(READY)
 	$(BIN)/python benchmarks/crashes.py images

@@ -21,14 +21,9 @@ def cli(verbose: int) -> None:
     """Forecast market data: calibrated envelopes for every symbol, from one YAML file."""
     import logging
 
-    from ..secrets import Redacting
+    from ..secrets import log_to_stderr
 
-    level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(Redacting("%(levelname)s %(name)s: %(message)s"))
-    logging.basicConfig(level=level, handlers=[handler], force=True)
-    logging.captureWarnings(True)
-    logging.getLogger("py.warnings").setLevel(logging.ERROR if verbose < 2 else logging.WARNING)
+    log_to_stderr((logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)])
 
 
 def main() -> None:

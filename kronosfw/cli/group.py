@@ -7,8 +7,23 @@ from typing import Any
 
 import click
 
-COMMANDS = ("init", "check", "schema", "plugins", "run", "score", "train", "retrain", "checkpoints", "store")
-"""Each is the attribute ``command`` of the module of that name in this package."""
+COMMANDS = (
+    "init",
+    "check",
+    "schema",
+    "plugins",
+    "run",
+    "score",
+    "report",
+    "export",
+    "backtest",
+    "fit-ensemble",
+    "train",
+    "retrain",
+    "checkpoints",
+    "store",
+)
+"""Each is the attribute ``command`` of the module of that name, with ``_`` for ``-``, in this package."""
 
 
 class ReaderLeftError(Exception):
@@ -26,7 +41,7 @@ class KronosfwGroup(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name in COMMANDS:
-            command: click.Command = import_module(f".{cmd_name}", __package__).command
+            command: click.Command = import_module(f".{cmd_name.replace('-', '_')}", __package__).command
             return command
         self._extend()
         return super().get_command(ctx, cmd_name)
