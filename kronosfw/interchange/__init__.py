@@ -1,0 +1,1 @@
+"""Forecasts in the forms that other tools read."""
