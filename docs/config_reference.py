@@ -15,13 +15,25 @@ from typing import Any, Literal
 from annotated_types import Ge, Gt, Le, Lt
 from kronosfw_chronos2 import plugin as chronos2
 from kronosfw_kronos_event import plugin as kronos_event
+from kronosfw_meta_lgbm import plugin as meta_lgbm
 from kronosfw_timesfm import plugin as timesfm
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from kronosfw import builtin
-from kronosfw.config import Checks, Config, Instrument, PluginsSection, Retraining, Section, Training
+from kronosfw.config import (
+    Backtest,
+    Calibration,
+    Checks,
+    Config,
+    Drift,
+    Instrument,
+    PluginsSection,
+    Retraining,
+    Section,
+    Training,
+)
 from kronosfw.interfaces import KINDS, Component, type_name
 from kronosfw.options import DatabaseUrl
 from kronosfw.plugins import Plugins
@@ -66,8 +78,11 @@ DATABASE_URL = typing.get_args(DatabaseUrl)[1]
 SECTIONS: tuple[tuple[str, type[Section]], ...] = (
     ("universe: each symbol", Instrument),
     ("checks", Checks),
+    ("calibration", Calibration),
+    ("backtest", Backtest),
     ("training", Training),
     ("retraining", Retraining),
+    ("drift", Drift),
     ("plugins", PluginsSection),
 )
 COMPONENTS = {
@@ -88,6 +103,7 @@ def reference() -> str:
     plugins.add("kronos_event", kronos_event)
     plugins.add("chronos2", chronos2)
     plugins.add("timesfm", timesfm)
+    plugins.add("meta_lgbm", meta_lgbm)
     return "\n".join([INTRODUCTION, *_page(plugins)])
 
 

@@ -14,6 +14,7 @@ from types import ModuleType
 import click
 import kronosfw_chronos2.plugin
 import kronosfw_kronos_event.plugin
+import kronosfw_meta_lgbm.plugin
 import kronosfw_timesfm.plugin
 import pytest
 from sqlalchemy import Table, create_engine, text
@@ -26,8 +27,10 @@ from kronosfw.config import Checks, Config
 from kronosfw.loading import model
 from kronosfw.mistakes import validate
 from kronosfw.plugins import Plugins
-from kronosfw.store import Store
+from kronosfw.store import Store, learned_row
 from kronosfw.store.tables import metadata, signal_evaluations
+
+from .rows import AS_OF, evaluation, prediction, run_row
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -74,6 +77,7 @@ def plugins() -> Plugins:
     found.add("kronos_event", kronosfw_kronos_event.plugin)
     found.add("chronos2", kronosfw_chronos2.plugin)
     found.add("timesfm", kronosfw_timesfm.plugin)
+    found.add("meta_lgbm", kronosfw_meta_lgbm.plugin)
     found.add("ewma", load("example_ewma", EXAMPLES / "kronosfw-ewma" / "kronosfw_ewma" / "__init__.py"))
     for path in sorted((EXAMPLES / "kinds").glob("*.py")):
         found.add(path.stem, load(f"example_{path.stem}", path))
@@ -243,6 +247,42 @@ def test_query_runs(query: str, tmp_path: Path) -> None:
     with engine.connect() as connection:
         assert connection.execute(text(query)).all() == []
     engine.dispose()
+
+
+def execute(url: str, script: str) -> None:
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        for statement in filter(str.strip, script.split(";")):
+            connection.execute(text(statement))
+    engine.dispose()
+
+
+def test_a_backtest_can_be_deleted_as_shown(tmp_path: Path) -> None:
+    (script,) = blocks(DOCS / "backtest.md", "sql")
+    url = f"sqlite:///{tmp_path / 'results.db'}"
+    backtest, live = "c7330c03a1b2c3d4", "e7330c03a1b2c3d4"
+    with Store(url) as store:
+        for run_id, mark in ((live, ""), (backtest, f"~{backtest[:8]}")):
+            lesson = learned_row("ensemble", "1d", f"options{mark}", AS_OF, {"run": run_id})
+            made = {"model_version": f"1{mark}"}
+            store.record(
+                run_row(id=run_id), [prediction(**made)], evaluations=[evaluation(**made)], learned=[lesson]
+            )
+        execute(url, script)
+        assert [row["id"] for row in store.runs()] == [live]
+        assert [row["model_version"] for row in (*store.predictions(), *store.evaluations())] == ["1", "1"]
+        assert store.learned("ensemble", "1d", f"options~{backtest[:8]}", AS_OF) is None
+        assert store.learned("ensemble", "1d", "options", AS_OF) is not None
+
+
+def test_what_a_model_learned_can_be_deleted_as_shown(tmp_path: Path) -> None:
+    (script,) = blocks(DOCS / "operations.md", "sql")
+    url = f"sqlite:///{tmp_path / 'results.db'}"
+    with Store(url) as store:
+        store.learn([learned_row(f"ensemble{end}", "1d", "o", AS_OF, {}) for end in ("", "_calibrated")])
+        execute(url, script)
+        assert store.learned("ensemble_calibrated", "1d", "o", AS_OF) is None
+        assert store.learned("ensemble", "1d", "o", AS_OF) is not None
 
 
 LINK = re.compile(r"\]\((?!https?:)([^)#\s]*)(?:#([^)\s]*))?\)")
