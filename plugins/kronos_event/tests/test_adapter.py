@@ -414,7 +414,8 @@ class TestFormat:
             found, _ = engine.read(*given, None, 1, 1)
             wrapped = peft.PeftModel.from_pretrained(pair()[1], str(tmp_path)).eval()
             expected = wrapped.base_model.model.hidden(*given)
-        torch.testing.assert_close(found, expected, rtol=0, atol=2e-5)
+        # Of values up to 4; how float32 rounds depends on the processor.
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-4)
         assert torch.equal(trained.hidden(*given, None), expected) != rslora
 
     def test_what_is_saved_is_loaded_to_go_on_from(self, tmp_path: Path):
