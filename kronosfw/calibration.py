@@ -11,10 +11,10 @@ as late as its step.
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -37,8 +37,11 @@ NOMINAL = 0.1
 """Share of outcomes that should lie outside on each side."""
 _ALL = "*"
 """Stands for all asset classes together."""
+_MOST = 8
+"""Scores of one moment that are kept."""
+_ROUNDING = 1e-9
 _FEWEST = 20
-"""Scores from which a group's level of misses follows what was missed."""
+"""Moments from which a group's level of misses follows what was missed."""
 _BOUNDS = 0.02, 0.3
 """Between them lies the level of misses that the adaptive kind aims at."""
 _NARROWEST = 0.1
@@ -52,12 +55,14 @@ class Conformal:
     options: Calibration
     bounds: tuple[int, ...]
     """Last steps of the horizon's buckets."""
-    scores: Mapping[str, Sequence[float]]
-    """The last scores of each group ``class|bucket|side``, the oldest first."""
+    scores: Mapping[str, Sequence[Sequence[float]]]
+    """The scores of the last moments of each group ``class|bucket|side``, the oldest first."""
     misses: Mapping[str, float]
     """The level of misses aimed at for each group."""
     until: datetime | None = None
     """When the last outcome that counted was known; None where there was none."""
+    _moves: dict[tuple[str, str, str], float] = field(default_factory=dict, init=False, repr=False)
+    """What was asked for before."""
 
     @classmethod
     def restored(
@@ -74,7 +79,8 @@ class Conformal:
     def advance(self, past: pd.DataFrame) -> Conformal:
         """Return what is known after further outcomes, at least one, whose order in the frame plays no part.
 
-        ``past`` has the columns ``COUNTED``. Outcomes of one moment count together: markets move together.
+        ``past`` has the columns ``COUNTED``. Outcomes of one moment count together, and as much as those of another
+        moment, however many they are: markets move together.
         """
         known = replace(
             self, scores={name: list(kept) for name, kept in self.scores.items()}, misses=dict(self.misses)
@@ -97,21 +103,21 @@ class Conformal:
                     self.misses[name] = min(max(aimed, _BOUNDS[0]), _BOUNDS[1])
         for group, values in groups.items():
             kept = self.scores.setdefault("|".join(group), [])
-            kept += values.tolist()
+            kept.append(_thinned(values))
             del kept[: -self.options.memory]
 
     def apply(self, forecast: Forecast, asset_class: str) -> Forecast:
         """Return the forecast with the quantiles of its close calibrated, and in ``event_context`` how.
 
         Each half of the distribution is stretched about p50, so that no quantiles cross. ``low`` and ``high`` are
-        by how many widths the ends are moved outward, ``n`` how many scores of the class they rest on.
+        by how many widths the ends are moved outward, ``n`` how many moments of the class they rest on.
         """
         quantiles = np.array(forecast.quantiles)
         close = forecast.columns.index("close")
         places = [forecast.levels.index(level) for level in ENVELOPE]
         told = []
         for h, bucket in enumerate(buckets_of(np.arange(1, len(forecast.time) + 1), self.bounds)):
-            down, up = (self._move(asset_class, str(bucket), side) for side in SIDES)
+            down, up = (self._asked(asset_class, str(bucket), side) for side in SIDES)
             n = len(self.scores.get(f"{asset_class}|{bucket}|{SIDES[0]}", ()))
             told.append({"calibration": {"low": down, "high": up, "n": n}})
             row = quantiles[h, close]
@@ -122,6 +128,12 @@ class Conformal:
                     factor = max(1 + side * far * (high - low) / (end - middle), _NARROWEST)
                     row[outer] = middle + factor * (row[outer] - middle)
         return _told(forecast, quantiles, told)
+
+    def _asked(self, asset_class: str, bucket: str, side: str) -> float:
+        group = asset_class, bucket, side
+        if group not in self._moves:
+            self._moves[group] = self._move(*group)
+        return self._moves[group]
 
     def _move(self, asset_class: str, bucket: str, side: str) -> float:
         """Return by how many widths a side is moved outward.
@@ -138,11 +150,25 @@ class Conformal:
         return move
 
 
-def _threshold(scores: Sequence[float], misses: float) -> float:
-    """Return the conformal quantile: the ⌈(n + 1)(1 − misses)⌉-th smallest score, or the largest of all."""
-    n = len(scores)
-    rank = min(math.ceil((n + 1) * (1 - misses)), n)
-    return float(np.partition(np.asarray(scores), rank - 1)[rank - 1])
+def _threshold(moments: Sequence[Sequence[float]], misses: float) -> float:
+    """Return the conformal quantile: where each moment has one score, the ⌈(n + 1)(1 − misses)⌉-th smallest of n.
+
+    Where a moment has several, each counts for a share of it. It is the largest of all where there is no such one.
+    """
+    sizes = np.fromiter(map(len, moments), dtype=np.int64, count=len(moments))
+    scores = np.fromiter(chain.from_iterable(moments), dtype=np.float64, count=int(sizes.sum()))
+    order = np.argsort(scores, kind="stable")
+    counts = np.cumsum(np.repeat(1 / sizes, sizes)[order])
+    reached = counts >= (len(moments) + 1) * (1 - misses) - _ROUNDING
+    return float(scores[order][reached.argmax() if reached.any() else -1])
+
+
+def _thinned(values: Floats) -> list[float]:
+    """Return what is kept of the scores of one moment: all, or so many quantiles of them."""
+    if len(values) <= _MOST:
+        return [float(value) for value in values]
+    grid = (np.arange(_MOST) + 0.5) / _MOST
+    return [float(value) for value in np.round(np.quantile(values, grid), 6) + 0.0]
 
 
 def _by_moment(past: pd.DataFrame, bounds: Sequence[int]) -> Iterator[dict[tuple[str, str, str], Floats]]:

@@ -203,16 +203,18 @@ class Calibration(Section):
     is served. A score says how many widths (p90 − p10) an outcome lay above p90 or below p10. A side is moved by
     the quantile of its last scores: `split` takes the nominal one, `adaptive` one that follows the misses (adaptive
     conformal inference: Gibbs & Candès, Advances in Neural Information Processing Systems 34, 2021). Few scores of
-    a class are drawn toward those of all, and few of all toward no move.
+    a class are drawn toward those of all, and few of all toward no move. Scores of one moment count as one.
     """
 
     method: Literal["adaptive", "split"] = Field("adaptive", description="`adaptive` or `split`.")
-    memory: int = Field(500, ge=20, description="Last scores that count, of each class, bucket and side.")
+    memory: int = Field(
+        500, ge=20, description="Last moments at which outcomes became known that count, of each class and bucket."
+    )
     trust: int = Field(
         200,
         ge=0,
-        description="Scores that it takes for those of a class to count as much as those of all classes together, "
-        "and for these to count as much as the envelope as it is.",
+        description="Moments that it takes for a class to count as much as all classes together, and for these to "
+        "count as much as the envelope as it is.",
     )
     rate: float = Field(0.005, ge=0, le=1, description="How fast `adaptive` follows the misses of a moment.")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import combinations
@@ -63,7 +62,7 @@ def watch_drift(config: Config, plugins: Plugins, store: Store, cutoff: datetime
     told = told[told["symbol"].isin(sorted(symbols))]
     if told.empty or told["as_of"].max() != cutoff:
         return []
-    found = list(departures(told, config.drift))
+    found = departures(told, config.drift)
     by_class: dict[str, list[Departure]] = {}
     for departure in found:
         by_class.setdefault(config.universe[departure.symbol].asset_class, []).append(departure)
@@ -78,31 +77,42 @@ def watch_drift(config: Config, plugins: Plugins, store: Store, cutoff: datetime
     return found
 
 
-def departures(told: pd.DataFrame, options: Drift) -> Iterator[Departure]:
-    """Yield the pairs of members that have parted at the last run, and not earlier.
+def departures(told: pd.DataFrame, options: Drift) -> list[Departure]:
+    """Return the pairs of members that have parted at the last run, and not earlier, symbol by symbol.
 
     ``told`` is as ``Store.envelopes`` has it. z is standardised by the mean and the spread of the runs before those
     that count. A pair is told of once: at the run that makes its runs in a row enough.
     """
-    last = told["as_of"].max()
-    for symbol, rows in told.groupby("symbol", sort=True):
-        by_model = {str(name): its.set_index("as_of") for name, its in rows.groupby("model_name", sort=True)}
-        for a, b in combinations(by_model, 2):
-            z = _apart(by_model[a], by_model[b])
-            runs = _standardised(np.asarray(z, dtype=np.float64), options)
-            if len(runs) <= options.runs or z.index[-1] != last:
+    symbols, medians, widths = _by_member(told)
+    found = []
+    for a, b in combinations(medians, 2):
+        width = np.hypot(widths[a], widths[b])
+        apart = np.divide(
+            medians[a] - medians[b], width / _SPREAD, out=np.full_like(width, np.nan), where=width > 0
+        )
+        for symbol, z in zip(symbols, apart, strict=True):
+            if np.isnan(z[-1]):
                 continue
+            runs = _standardised(z[~np.isnan(z)], options)
             beyond = np.abs(runs) > options.threshold
-            if beyond[-options.runs :].all() and not beyond[-options.runs - 1]:
-                yield Departure(str(symbol), (a, b), tuple(runs[-options.runs :].tolist()))
+            if len(runs) > options.runs and beyond[-options.runs :].all() and not beyond[-options.runs - 1]:
+                found.append(Departure(symbol, (a, b), tuple(runs[-options.runs :].tolist())))
+    return sorted(found, key=lambda departure: (departure.symbol, departure.members))
 
 
-def _apart(a: pd.DataFrame, b: pd.DataFrame) -> pd.Series[float]:
-    """Return z of two members by cutoff, in order of time, where both forecast and have any width."""
-    both = a.merge(b, on="as_of", suffixes=("_a", "_b")).sort_index()
-    width = np.hypot(both["p90_a"] - both["p10_a"], both["p90_b"] - both["p10_b"])
-    both, width = both[width > 0], width[width > 0]
-    return (both["p50_a"] - both["p50_b"]) / (width / _SPREAD)
+def _by_member(told: pd.DataFrame) -> tuple[list[str], dict[str, Floats], dict[str, Floats]]:
+    """Return the symbols S, and by member its medians and widths ``[S, T]`` by cutoff, NaN where it made none."""
+    symbols, row = np.unique(told["symbol"].to_numpy(dtype=str), return_inverse=True)
+    cutoffs, column = np.unique(told["as_of"].to_numpy(dtype="datetime64[us]"), return_inverse=True)
+    models = told["model_name"].to_numpy(dtype=str)
+    medians: dict[str, Floats] = {}
+    widths: dict[str, Floats] = {}
+    for name in np.unique(models).tolist():
+        mine = models == name
+        for table, values in ((medians, told["p50"]), (widths, told["p90"] - told["p10"])):
+            table[name] = np.full((len(symbols), len(cutoffs)), np.nan)
+            table[name][row[mine], column[mine]] = values.to_numpy(dtype=np.float64)[mine]
+    return symbols.tolist(), medians, widths
 
 
 def _standardised(z: Floats, options: Drift) -> Floats:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Any
 
 from .config import Config
-from .errors import DamagedState
+from .errors import DamagedState, StoreError
 from .interfaces import Ensembler, EnsemblerConfig
 from .isolation import NEVER_ISOLATED, isolate, reason
 from .lessons import Learned, Lessons
@@ -34,6 +35,8 @@ class Ensemble:
     """Quantile levels that it needs of the members."""
     members: tuple[str, ...]
     """The models that it combines."""
+    history: timedelta | None = None
+    """How far back the outcomes lie that it learns from."""
 
     def version(self, members: Sequence[str]) -> str:
         """Return what has to be equal for the numbers to be: its own options and the members' versions."""
@@ -47,7 +50,8 @@ class Ensemble:
         if not self.ensembler.learns:
             return None
         kept = None if anew else self._restored(lessons)
-        past = lessons.past([*self.members, self.name])
+        since = None if self.history is None else as_datetime(cutoff) - self.history
+        past = lessons.past([*self.members, self.name], since)
         self.ensembler.fit(past, cutoff)
         state = self.ensembler.state() if hasattr(self.ensembler, "state") else None
         return Learned(self.options, as_datetime(cutoff), state, state == kept, past)
@@ -60,7 +64,12 @@ class Ensemble:
             found = lessons.learned(self.name, self.options)
             if found is not None:
                 self.ensembler.restore(found[1])
-        except (DamagedState, ValueError) as error:
+        except DamagedState as error:
+            log.warning("%s learns anew: %s", self.name, reason(error))
+            return None
+        except (StoreError, *NEVER_ISOLATED):
+            raise
+        except (Exception, SystemExit) as error:
             log.warning("%s learns anew: %s", self.name, reason(error))
             return None
         return found and found[1]
@@ -106,7 +115,8 @@ def build_ensemble(
         if not set(config.quantiles) <= set(levels):
             raise ValueError("asks the members for other quantile levels than it is asked for")
         version = options_version(options, plugins)
-        return Ensemble(options.name, ensembler, version, levels, tuple(config.member_names)), []
+        history = None if options.history_days is None else timedelta(days=options.history_days)
+        return Ensemble(options.name, ensembler, version, levels, tuple(config.member_names), history), []
     except NEVER_ISOLATED:
         raise
     except (Exception, SystemExit) as error:

@@ -50,7 +50,8 @@ def fit_ensemble(config: Config, plugins: Plugins, cutoff: datetime) -> FitRepor
         assert learned is not None
         assert learned.past is not None
         if learned.state is not None:
-            store.learn([learned_row(ensemble.name, config.freq, learned.options, learned.until, learned.state)])
+            row = learned_row(ensemble.name, config.freq, learned.options, learned.until, learned.state)
+            store.learn([row], instead=True)
         members = learned.past[learned.past["model_name"] != ensemble.name]
         outcomes = members.drop_duplicates(["symbol", "as_of", "step"]).groupby("asset_class").size()
         return FitReport(

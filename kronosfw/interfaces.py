@@ -327,6 +327,12 @@ class EnsemblerConfig(Component):
     """Options of an ensembler."""
 
     name: str = Field("ensemble", min_length=1, max_length=80, description="Name in tables and reports.")
+    history_days: int | None = Field(
+        None,
+        ge=1,
+        description="Days before the cutoff whose outcomes it learns from, if it learns; all unless given. Give it "
+        "where there are many symbols: what is learned from is held in memory.",
+    )
 
     def build(self) -> Ensembler:
         raise NotImplementedError

@@ -34,7 +34,7 @@ class Failure:
     symbol: str
     """Empty where it concerns them all."""
     stage: str
-    """``data``, ``window``, ``model``, ``ensemble`` or ``explain``."""
+    """``data``, ``window``, ``model``, ``ensemble``, ``calibration`` or ``explain``."""
     reason: str
     model: str = ""
     """The model that failed; empty where the symbol as a whole did."""

@@ -36,6 +36,10 @@ def print_backtest(
         highlight=False,
     )
     print_scoreboard(report.board, report.seconds, console, by=("all", *by))
+    if report.rare:
+        console.print(
+            f"not compared, for they made too few forecasts: {escape(', '.join(report.rare))}", highlight=False
+        )
     for model, why in report.seen.items():
         console.print(f"[yellow]no evidence?[/] {escape(model)}: {escape(why)}", soft_wrap=True, highlight=False)
     print_failures(report.failures, console)
@@ -58,6 +62,7 @@ def backtest_as_json(report: BacktestReport) -> dict[str, Any]:
         "scores": scoreboard_as_json(report.board),
         "seconds": dict(report.seconds),
         "no_evidence": dict(report.seen),
+        "not_compared": report.rare,
         "failures": [asdict(f) for f in report.failures],
         "weights": weights_as_json(report.weights),
         "store": report.store,

@@ -97,6 +97,7 @@ def scoreboard(
     *,
     reference: str | None = None,
     models: Sequence[str] | None = None,
+    by: Sequence[str] = GROUPS,
     resamples: int = 2000,
     seed: int = 0,
 ) -> Scoreboard:
@@ -110,10 +111,10 @@ def scoreboard(
     made where it lacks a level, where its last close is 0, and where the models' last closes or outcomes differ,
     since prices were corrected in between.
 
-    Groups are: all, each asset class, each bucket of the horizon, bars with and without an event (bars of which
-    that is not known are in neither), each symbol, and where classes, buckets and events cross. Intervals draw days
-    of ``as_of`` in blocks, ``resamples`` times (``inference.Bootstrap``); confidence sets are made of all and of
-    each asset class. There are no lines where the models share no prediction.
+    Groups, ``by`` of them besides all, are: all, each asset class, each bucket of the horizon, bars with and
+    without an event (bars of which that is not known are in neither), each symbol, and where classes, buckets and
+    events cross. Intervals draw days of ``as_of`` in blocks, ``resamples`` times (``inference.Bootstrap``);
+    confidence sets are made of all and of each asset class. There are no lines where models share no prediction.
 
     Raises ConfigError for a model or reference that is not there, or where the package arch is missing, and
     DataError where there is no prediction at all.
@@ -127,11 +128,23 @@ def scoreboard(
         return Scoreboard(reference, (), left_out, {})
     scores = _scores(panel, levels)
     board = _Board(panel, scores, names.index(reference), resamples, seed)
-    lines = [line for group in _groups(panel, bounds) for line in board.lines(*group)]
+    wanted = {"all", *by}
+    lines = [line for group in _groups(panel, bounds) if group[0] in wanted for line in board.lines(*group)]
     weights = _weights(panel, np.arange(len(panel.day)))
     shares = (metrics.calibration_curve(panel.actual, q, weights).tolist() for q in panel.quantiles)
     curves = {name: tuple(zip(panel.levels, own, strict=True)) for name, own in zip(names, shares, strict=True)}
     return Scoreboard(reference, tuple(lines), left_out, curves)
+
+
+def enough(frame: pd.DataFrame, models: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the models that made at least half as many predictions as the one that made most, and the others.
+
+    Only what all have predicted is compared: a model that seldom did would leave nothing of the others.
+    """
+    counts = frame["model_name"].value_counts()
+    made = {name: int(counts.get(name, 0)) for name in models}
+    least = max(made.values()) / 2
+    return [name for name in models if made[name] >= least], [name for name in models if made[name] < least]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -27,7 +27,7 @@ from .regimes import SPAN, USUAL, regime, volatility_ratios
 from .rows import as_datetime, close_quantiles
 from .store import KEY, Store, learned_row
 from .types import Bars, Fact, Floats, Moment
-from .windows import known
+from .windows import Ledger
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,14 +75,14 @@ def score(config: Config, *, as_of: datetime | str | None, progress: Progress) -
         market = read(config, symbols, as_datetime(until), progress, start=start)
         evaluations: list[dict[str, Any]] = []
         failures = list(market.failures)
-        facts = read_facts(config, tuple(market.bars), start, until)
+        ledger = Ledger(read_facts(config, tuple(market.bars), start, until))
         waiting = 0
         for symbol, group in groupby(due, key=lambda row: row["symbol"]):
             if symbol not in market.bars:
                 continue
             rows = list(group)
             try:
-                outcomes = Outcomes.of(market.bars[symbol], known(facts, symbol, until), config)
+                outcomes = Outcomes.of(market.bars[symbol], ledger.known(symbol, until), config)
                 found = outcomes.evaluate(rows)
             except ValueError as error:
                 failures.append(Failure(symbol, "data", reason(error)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import pandas as pd
@@ -15,9 +15,10 @@ from pydantic import Field
 
 from kronosfw.backtesting import backtest
 from kronosfw.backtesting.origins import chunks, origins
+from kronosfw.builtin.forecasters import RandomWalk
 from kronosfw.builtin.simulated import SimulatedFeed
 from kronosfw.errors import ConfigError, DataError, Interrupted
-from kronosfw.interfaces import FeedConfig
+from kronosfw.interfaces import FeedConfig, Weights
 from kronosfw.loading import load
 from kronosfw.pipeline import run
 from kronosfw.rows import as_datetime
@@ -266,6 +267,25 @@ def test_a_short_history_fails_only_where_it_is_short(tmp_path):
     assert "short history" in told["SPY"]
     assert "origin" in told["SPY"]
     assert report.board.lines
+
+
+class Old(RandomWalk):
+    """A random walk whose weights know the first weeks."""
+
+    weights: ClassVar[Weights] = Weights(licence="none", trained_until="2025-01-20")
+
+
+def test_what_has_seen_the_days_and_all_that_is_made_of_it_is_no_evidence(tmp_path):
+    config, plugins = configured(tmp_path, backtest="{start: 2025-01-25, end: 2025-02-20, step: 2, warmup: 4}")
+    members = (Old(name="random_walk"), *config.forecasters[1:])
+    report = backtest(config.model_copy(update={"forecasters": members}), plugins)
+    assert report.seen == {
+        "random_walk": "its weights were trained until 2025-01-20, after the first origin",
+        "ensemble": "it is made of random_walk",
+        "ensemble_calibrated": "it is made of random_walk",
+    }
+    later, plugins = configured(tmp_path / "later", backtest="{start: 2025-01-25, end: 2025-02-20, step: 2}")
+    assert backtest(later.model_copy(update={"forecasters": members}), plugins).seen == {}
 
 
 @pytest.mark.parametrize(

@@ -96,6 +96,25 @@ def test_few_outcomes_move_little():
     assert {m["n"] for m in moved} == {0}
 
 
+@pytest.mark.parametrize("method", ["split", "adaptive"])
+def test_many_symbols_that_move_together_are_no_many_moments(method):
+    """A right envelope stays right: a day of 200 symbols with a common factor is one outcome of that, not 200."""
+    rng = np.random.default_rng(6)
+    days, symbols = 300, 200
+    common, own = rng.normal(size=(days, 1)), rng.normal(size=(days, symbols))
+    realised = 100 + (np.sqrt(0.4) * common + np.sqrt(0.6) * own) * 10 / 1.2816
+    start = pd.Timestamp("2024-01-01", tz="UTC")
+    known, inside = calibrator(method=method).new, []
+    for day, came in enumerate(realised):
+        low, _, high = envelope(known.apply(forecast(), "crypto"))
+        inside.append(((low[0] <= came) & (came <= high[0])).mean())
+        at = start + pd.Timedelta(days=day)
+        rows = [(at, f"S{i:03d}", at, 1, "crypto", y, 90.0, 110.0) for i, y in enumerate(came)]
+        known = known.advance(pd.DataFrame(rows, columns=list(COUNTED)))
+    assert np.mean(inside[30:]) == pytest.approx(0.8, abs=0.03)
+    assert max(len(moment) for moment in known.scores["crypto|1|low"]) <= 8, "what is kept is small"
+
+
 def test_a_class_goes_its_own_way_once_it_has_outcomes():
     rng = np.random.default_rng(3)
     crypto = outcomes(300, lambda: rng.normal(100, 25))
@@ -108,7 +127,7 @@ def test_a_class_goes_its_own_way_once_it_has_outcomes():
 @settings(max_examples=30)
 @given(st.floats(-0.9, 3), st.floats(-0.9, 3), st.floats(-9, 9))
 def test_quantiles_never_cross_and_p50_stays(low, high, shift):
-    scores = {f"*|{b}|{s}": [v] * 20 for b in ("1", "2+") for s, v in (("low", low), ("high", high))}
+    scores = {f"*|{b}|{s}": [[v]] * 20 for b in ("1", "2+") for s, v in (("low", low), ("high", high))}
     known = Conformal(Calibration(trust=0), BOUNDS, scores, {})
     raw = forecast(p50=100 + shift)
     found = known.apply(raw, "crypto")

@@ -190,7 +190,7 @@ def test_each_part_of_the_story_is_told(page):
         "23 of 24 symbols could be forecast.",
         "Equal weights: too little has been scored yet.",
         "Made without garch, which failed here; the other members have its weight.",
-        "Calibrated on 320 outcomes of its class: p10 moved outward by 4.0% of the width, "
+        "Calibrated on outcomes of 320 moments of its class: p10 moved outward by 4.0% of the width, "
         "p90 moved inward by 2.0% of the width.",
         "Confidence 0.62: the envelope is narrower than 64% of the symbol&#39;s earlier ones",
         "Weights of the members: random_walk 20%, har 50%, kronos_event 30%",
@@ -419,16 +419,18 @@ def test_a_feed_that_is_down_leaves_a_report(forecast, configure):
 
 def test_a_backtest_has_a_board_of_its_own(forecast):
     identity = "0123456789abcdef"
+    score(forecast, as_of=LATE, progress=silent)
+
+    def rehearsed(rows):
+        stamps = ("run_id", "created_at", "scored_at")
+        version = {"model_version": lambda row: f"{row['model_version']}~{identity[:8]}"}
+        return [{k: version.get(k, lambda row, k=k: row[k])(row) for k in row if k not in stamps} for row in rows]
+
     with Store(forecast.store.get_secret_value()) as store:
         live = store.runs()[0]
-        rows = [
-            {k: v for k, v in row.items() if k not in ("run_id", "created_at")}
-            | {"model_version": f"{row['model_version']}~{identity[:8]}"}
-            for row in store.predictions(as_of=EARLY)
-        ]
         made = {**live, "id": identity, "manifest": {**live["manifest"], "backtest": {"start": "2023-06-01"}}}
-        store.record(made, rows)
-    score(forecast, as_of=LATE, progress=silent)
+        scores = rehearsed(store.evaluations(as_of=EARLY))
+        store.record(made, rehearsed(store.predictions(as_of=EARLY)), evaluations=scores)
     for wanted in ("latest", identity, "01234567"):
         content = gather(forecast, file="config.yaml", backtest=wanted, progress=silent)
         assert content.run.cutoff == LATE, "a backtest is no run"

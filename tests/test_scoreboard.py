@@ -19,7 +19,7 @@ from kronosfw import metrics
 from kronosfw.errors import ConfigError, DataError
 from kronosfw.inference import diebold_mariano
 from kronosfw.report_scoreboard import print_scoreboard, scoreboard_as_json
-from kronosfw.scoreboard import COST, Estimate, Scoreboard, scoreboard
+from kronosfw.scoreboard import COST, Estimate, Scoreboard, enough, scoreboard
 
 pytest.importorskip("arch", reason="the extra `guard` is not installed")
 
@@ -107,6 +107,11 @@ def test_loss_is_that_of_its_definition(frame, board):
         assert line(board, model, "bucket", "2-5").loss.value == pytest.approx(by_step[:, 2].mean())
     difference = line(board, "wide").difference.value
     assert difference == pytest.approx(line(board, "wide").loss.value - line(board, "good").loss.value)
+
+
+def test_a_model_that_seldom_forecast_is_not_compared():
+    frame = pd.DataFrame({"model_name": ["a"] * 10 + ["b"] * 5 + ["c"] * 4})
+    assert enough(frame, ["c", "b", "a", "d"]) == (["b", "a"], ["c", "d"])
 
 
 def test_lines_are_in_order_and_count_what_they_are_of(frame, board):

@@ -208,6 +208,10 @@ class TestScores:
         assert [row["step"] for row in store.evaluations()] == [2]
         assert [row["step"] for row in store.unscored(AS_OF + DAY)] == [1]
 
+    def test_what_a_backtest_wrote_waits_for_no_score(self, store: Store) -> None:
+        store.record(run_row(), [prediction(1, model_version="1~abcdef01")])
+        assert store.unscored(AS_OF + DAY) == []
+
     def test_unscored_of_some(self, store: Store) -> None:
         store.record(run_row(), [prediction(1), prediction(1, symbol="ETH"), prediction(1, timeframe="1h")])
         due = AS_OF + DAY
@@ -410,6 +414,13 @@ class TestStates:
             store.learn([learned_row("ensemble", "1d", "o", AS_OF + day * DAY, {"day": day})])
         assert store.learned("ensemble", "1d", "o", AS_OF + 9 * DAY) is None
         assert store.learned("ensemble", "1d", "o", AS_OF + 10 * DAY)[1] == {"day": 10}
+
+    def test_one_may_take_the_place_of_later_ones(self, store: Store) -> None:
+        for day, options in ((1, "o"), (3, "o"), (4, "other")):
+            store.learn([learned_row("ensemble", "1d", options, AS_OF + day * DAY, {"day": day})])
+        store.learn([learned_row("ensemble", "1d", "o", AS_OF + 2 * DAY, {"day": 2})], instead=True)
+        assert store.learned("ensemble", "1d", "o", AS_OF + 9 * DAY)[1] == {"day": 2}
+        assert store.learned("ensemble", "1d", "other", AS_OF + 9 * DAY)[1] == {"day": 4}
 
     def test_a_damaged_one_is_refused(self, store: Store, url: str) -> None:
         store.learn([learned_row("ensemble", "1d", "o", AS_OF, {"weights": [0.25, 0.75]})])

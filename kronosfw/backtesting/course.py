@@ -14,7 +14,7 @@ from ..isolation import isolate, reason
 from ..reading import Failure, Market, Progress, read, read_facts, stretch
 from ..scoring import Outcomes, regime_span
 from ..types import Bars, Fact, Moment, Window
-from ..windows import Cutter, complete, known
+from ..windows import Cutter, Ledger, complete
 from .origins import Origin
 
 
@@ -80,10 +80,25 @@ class Course:
         instrument = self.config.universe[bars.symbol]
         return self.cutter.window(bars, cutoff, asset_class=instrument.asset_class, market=instrument.market)
 
-    @cached_property
+    @property
     def outcomes(self) -> Mapping[str, Outcomes]:
-        """What came of each symbol."""
-        return {
-            symbol: Outcomes.of(bars, known(self.facts, symbol, self.until), self.config)
-            for symbol, bars in self.market.bars.items()
-        }
+        """What came of each symbol that can be scored."""
+        return self._judged[0]
+
+    @property
+    def unscored(self) -> list[Failure]:
+        """The symbols that cannot be scored."""
+        return self._judged[1]
+
+    @cached_property
+    def _judged(self) -> tuple[dict[str, Outcomes], list[Failure]]:
+        ledger = Ledger(self.facts)
+        symbols = list(self.market.bars)
+
+        def of(chunk: Sequence[str]) -> list[Outcomes]:
+            bars = self.market.bars
+            return [Outcomes.of(bars[s], ledger.known(s, self.until), self.config) for s in chunk]
+
+        found, errors = isolate(symbols, of)
+        failures = [Failure(symbols[i], "data", reason(errors[i])) for i in sorted(errors)]
+        return {symbols[i]: outcomes for i, outcomes in found.items()}, failures

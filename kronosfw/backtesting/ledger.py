@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -23,10 +24,12 @@ class Ledger:
     done_until: Moment | None = None
     """The last origin whose results are stored."""
     finished: bool = False
-    failures: dict[tuple[str, str, str, str], int] = field(default_factory=dict)
-    """By symbol, stage, reason and model, at how many origins; 0 for what fails throughout."""
+    failures: dict[tuple[str, str, str, str], tuple[str, int]] = field(default_factory=dict)
+    """By symbol, stage, model and kind of reason: the first reason, and at how many origins; 0 for throughout."""
     seconds: dict[str, float] = field(default_factory=dict)
     """By model, how long forecasting took, or learning and combining."""
+    seen: dict[str, str] = field(default_factory=dict)
+    """By model, why its scores may be no evidence."""
 
     @classmethod
     def resumed(cls, row: Mapping[str, Any]) -> Self:
@@ -38,19 +41,20 @@ class Ledger:
             started_at=row["started_at"],
             done_until=told["done_until"] and as_moment(datetime.fromisoformat(told["done_until"])),
             finished=row["state"] != "running",
-            failures={(f["symbol"], f["stage"], f["reason"], f["model"]): f["origins"] for f in told["failures"]},
+            failures={_kind(_failure(f)): (f["reason"], f["origins"]) for f in told["failures"]},
             seconds=dict(told["seconds"]),
+            seen=dict(told["seen"]),
         )
 
     def throughout(self, failures: Iterable[Failure]) -> None:
         """Note what fails at every origin."""
-        self.failures |= {(f.symbol, f.stage, f.reason, f.model): 0 for f in failures}
+        self.failures |= {_kind(f): (f.reason, 0) for f in failures}
 
     def failed(self, failures: Iterable[Failure]) -> None:
         """Count what failed at one origin."""
         for f in failures:
-            key = f.symbol, f.stage, f.reason, f.model
-            self.failures[key] = self.failures.get(key, 0) + 1
+            first, n = self.failures.get(_kind(f), (f.reason, 0))
+            self.failures[_kind(f)] = first, n + 1
 
     def took(self, model: str, seconds: float) -> None:
         """Add to how long a model took."""
@@ -61,7 +65,7 @@ class Ledger:
         """What failed, each with the number of origins at which it did."""
         return [
             Failure(symbol, stage, f"{reason} (at {n} origin{'s' * (n > 1)})" if n else reason, model)
-            for (symbol, stage, reason, model), n in sorted(self.failures.items())
+            for (symbol, stage, model, _), (reason, n) in sorted(self.failures.items())
         ]
 
     def row(self) -> Row:
@@ -77,9 +81,19 @@ class Ledger:
                 "done_until": None if self.done_until is None else as_datetime(self.done_until).isoformat(),
                 "failures": [
                     {"symbol": symbol, "stage": stage, "reason": reason, "model": model, "origins": n}
-                    for (symbol, stage, reason, model), n in sorted(self.failures.items())
+                    for (symbol, stage, model, _), (reason, n) in sorted(self.failures.items())
                 ],
                 "seconds": self.seconds,
+                "seen": self.seen,
                 "data": [],
             },
         }
+
+
+def _failure(told: Mapping[str, Any]) -> Failure:
+    return Failure(told["symbol"], told["stage"], told["reason"], told["model"])
+
+
+def _kind(failure: Failure) -> tuple[str, str, str, str]:
+    """Return what failures have in common whose reasons differ in figures alone."""
+    return failure.symbol, failure.stage, failure.model, re.sub(r"\d[\d.,:-]*", "0", failure.reason)

@@ -30,6 +30,8 @@ class BacktestReport:
     """Licence and training cut-off by model, for those that come with weights."""
     seen: Mapping[str, str]
     """By model, why its scores may be no evidence: its weights may have learned from days that are scored."""
+    rare: list[str]
+    """Models that made too few forecasts to be compared."""
     store: str
     resumed: bool
     """Whether a part of it had been done before."""

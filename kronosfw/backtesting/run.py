@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 import numpy as np
-import pandas as pd
 
 from ..config import Backtest, Config
 from ..errors import ConfigError, DataError, Interrupted
@@ -18,7 +17,7 @@ from ..plugins import Plugins
 from ..reading import Failure, Progress, listed, not_later_than_now
 from ..resampling import need_arch
 from ..rows import as_datetime
-from ..scoreboard import scoreboard
+from ..scoreboard import GROUPS, enough, scoreboard
 from ..serving import Server, build_server
 from ..store import Store
 from ..types import Moment
@@ -30,10 +29,16 @@ from .stage import Stage
 
 
 def backtest(
-    config: Config, plugins: Plugins, *, workers: int = 1, progress: Progress = lambda *_: None
+    config: Config,
+    plugins: Plugins,
+    *,
+    workers: int = 1,
+    by: Sequence[str] = GROUPS,
+    progress: Progress = lambda *_: None,
 ) -> BacktestReport:
     """Forecast at every origin of the configuration's ``backtest``, score, store, and compare the models.
 
+    ``by`` names what they are compared by besides all predictions (``scoreboard.GROUPS``).
     Members forecast in so many processes; no number depends on how many. Begun again after it was stopped, by
     whatever, it goes on where it was and ends with the same rows. Raises ConfigError for a user's mistake,
     DataError where too few symbols can be used or no model, StoreError where the store cannot be used and
@@ -69,7 +74,8 @@ def backtest(
         found = store.runs(id=run_id(content))
         ledger = Ledger.resumed(found[0]) if found else Ledger(run_id(content), content, datetime.now(UTC))
         if not ledger.finished:
-            ledger.throughout(failures)
+            ledger.seen = _seen(config, members, servers, planned[0].cutoff)
+            ledger.throughout([*failures, *course.unscored])
             stage = Stage(config, options, store, course, servers, versions, ledger)
             try:
                 stage.play(planned, members, workers, progress)
@@ -82,7 +88,8 @@ def backtest(
             # What failed may have passed by the next time: that begins anew.
             store.record(Ledger(ledger.run_id, content, ledger.started_at).row(), [])
             raise DataError(f"nothing can be compared: no forecast could be scored{listed(ledger.all_failures)}")
-        board = scoreboard(past, config.quantiles, config.horizon_buckets, models=_in_order(config, servers, past))
+        models, rare = enough(past, _models(config, servers))
+        board = scoreboard(past, config.quantiles, config.horizon_buckets, models=models, by=by)
     return BacktestReport(
         run_id=ledger.run_id,
         first=compared[0].cutoff,
@@ -92,7 +99,8 @@ def backtest(
         seconds=ledger.seconds,
         failures=tuple(ledger.all_failures),
         weights=config.weights,
-        seen=_seen(config, members, compared[0].cutoff),
+        seen=ledger.seen,
+        rare=rare,
         store=store.display_url,
         resumed=bool(found),
         wall_seconds=time.monotonic() - began,
@@ -140,18 +148,20 @@ def _versions(config: Config, members: Sequence[Member], servers: Sequence[Serve
     return versions
 
 
-def _in_order(config: Config, servers: Sequence[Server], past: pd.DataFrame) -> list[str]:
-    """Return the models that made any forecast, members first."""
+def _models(config: Config, servers: Sequence[Server]) -> list[str]:
+    """Return the models of the backtest, members first."""
     names = list(config.member_names)
     for server in servers:
         names += [server.ensemble.name] if server.ensemble else []
         names += [server.calibrator.name] if server.calibrator else []
-    made = set(past["model_name"])
-    return [name for name in names if name in made]
+    return names
 
 
-def _seen(config: Config, members: Sequence[Member], first: Moment) -> dict[str, str]:
-    """Return by model why its scores may be no evidence: its weights may have learned from days that are scored."""
+def _seen(config: Config, members: Sequence[Member], servers: Sequence[Server], first: Moment) -> dict[str, str]:
+    """Return by model why its scores may be no evidence: weights may have learned from days that are forecast.
+
+    ``first`` is the first origin, from which ensembles and calibration learn as well.
+    """
     told = {}
     for name, weights in config.weights.items():
         try:
@@ -166,4 +176,13 @@ def _seen(config: Config, members: Sequence[Member], first: Moment) -> dict[str,
             if checkpoint.trained_until is None or checkpoint.trained_until > first:
                 until = "an unknown day" if checkpoint.trained_until is None else str(checkpoint.trained_until)[:10]
                 told[member.name] = f"checkpoint {checkpoint.version} has learned until {until}"
+    if told:
+        for server in servers:
+            made = [server.ensemble.name] if server.ensemble else []
+            made += (
+                [server.calibrator.name] if server.calibrator and (made or server.calibrator.model in told) else []
+            )
+            told |= dict.fromkeys(
+                made, f"it is made of {', '.join(name for name in config.member_names if name in told)}"
+            )
     return told

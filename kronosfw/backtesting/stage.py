@@ -21,7 +21,7 @@ from ..reading import Failure, Progress
 from ..rows import as_datetime, prediction_rows
 from ..serving import Server
 from ..store import REHEARSED, Row, Store, learned_row
-from ..types import Forecast, Window
+from ..types import Forecast, Window, moment
 from .course import Course
 from .forecasting import Recipe, Told, Work, worker_here, worker_there
 from .ledger import Ledger
@@ -64,15 +64,19 @@ class Stage:
 
     def _remembered(self) -> Rehearsal:
         """Return what was done before, as the store has it."""
-        until = as_datetime(self._course.until)
+        done = self._ledger.done_until
+        if done is None:
+            done = moment("1900-01-01")
+        until, last = as_datetime(self._course.until), as_datetime(done)
         served = [server.served for server in self._servers]
         freq, run_id = self._config.freq, self._ledger.run_id
         scored = self._store.past(until, run_id=run_id)
-        told = self._store.envelopes(until, timeframe=freq, models=served, step=self._config.horizon, run_id=run_id)
+        scored = scored[scored["as_of"] <= last]
+        told = self._store.envelopes(last, timeframe=freq, models=served, step=self._config.horizon, run_id=run_id)
         rehearsal = Rehearsal(scored, told, served, self._config.horizon)
         for ensemble in self._ensembles:
             try:
-                kept = self._store.learned(ensemble.name, freq, ensemble.options + self._mark, until)
+                kept = self._store.learned(ensemble.name, freq, ensemble.options + self._mark, last)
             except DamagedState as error:
                 log.warning("%s learns anew: %s", ensemble.name, error)
                 continue
@@ -149,7 +153,9 @@ class Stage:
         for row in predictions:
             by_symbol.setdefault(row["symbol"], []).append(row)
         outcomes = self._course.outcomes
-        evaluations: list[Row] = [e for symbol, rows in by_symbol.items() for e in outcomes[symbol].evaluate(rows)]
+        evaluations: list[Row] = [
+            e for symbol, rows in by_symbol.items() if symbol in outcomes for e in outcomes[symbol].evaluate(rows)
+        ]
         self._rehearsal.add(predictions, evaluations)
         return predictions, evaluations
 

@@ -34,12 +34,13 @@ def command(file: Path, workers: int, by: tuple[str, ...], store: str | None, as
     from .. import report_backtest
     from ..backtesting import backtest
     from ..loading import load
+    from ..scoreboard import GROUPS
     from .progress import progress
 
     config, plugins = load(file)
     config = with_store(config, store)
     with progress() as show:
-        result = backtest(config, plugins, workers=workers, progress=show)
+        result = backtest(config, plugins, workers=workers, by=GROUPS if as_json else by, progress=show)
     if as_json:
         click.echo(json.dumps(report_backtest.backtest_as_json(result), indent=2))
     else:

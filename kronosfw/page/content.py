@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
 
@@ -113,6 +113,8 @@ class Board:
     first: date | None = None
     last: date | None = None
     """Dates of the first and the last cutoff scored."""
+    seen: Mapping[str, str] = field(default_factory=dict)
+    """By model, why its scores may be no evidence, as the backtest found."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from ..errors import ConfigError, DataError
 from ..freq import is_daily
 from ..reading import Failure, Progress, as_moment, not_later_than_now
 from ..rows import as_datetime, close_quantiles
-from ..scoreboard import scoreboard
+from ..scoreboard import enough, scoreboard
 from ..store import REHEARSED, Store
 from ..types import Bars, Finding
 from .content import Board, Content, Envelope, Outlook, Run
@@ -158,8 +159,13 @@ def _boards(
             past = store.past(until, timeframe=config.freq, run_id=run["id"])
             start = datetime.fromisoformat(run["manifest"]["backtest"]["start"]).replace(tzinfo=UTC)
             rehearsed = past[past["as_of"] >= start]  # what came before was to learn from
-            boards.append(_board(f"Backtest {run['id'][:8]}", rehearsed, config, symbols, empty))
+            board = _board(f"Backtest {run['id'][:8]}", rehearsed, config, symbols, empty)
+            boards.append(replace(board, seen=(run["report"] or {}).get("seen", {})))
     return tuple(boards)
+
+
+_SHOWN = ("asset_class", "bucket", "event", "symbol")
+"""What the groups are of that the page shows."""
 
 
 def _backtest(runs: Iterable[Row], config: Config, wanted: str) -> Row | None:
@@ -189,16 +195,15 @@ def _board(title: str, past: pd.DataFrame, config: Config, symbols: Sequence[str
     made = mine["model_name"].value_counts()
     named = [name for name in config.model_names if name in made.index]
     models = [*named, *sorted(set(made.index) - set(named))]
-    compared = [name for name in models if 2 * made[name] >= made.max()]
+    compared, few = enough(mine, models)
     try:
-        scores = scoreboard(mine, config.quantiles, config.horizon_buckets, models=compared)
+        scores = scoreboard(mine, config.quantiles, config.horizon_buckets, models=compared, by=_SHOWN)
     except ConfigError as error:
         return Board(title, None, f"The models could not be compared: {error}")
     if not scores.lines:
         return Board(title, None, f"{', '.join(compared)} share no scored prediction: there is nothing to compare.")
     dates = mine["as_of"].dt.date
-    few = tuple(name for name in models if name not in compared)
-    return Board(title, scores, few=few, first=dates.min(), last=dates.max())
+    return Board(title, scores, few=tuple(few), first=dates.min(), last=dates.max())
 
 
 def _outlook(symbol: str, models: Sequence[Sequence[Row]], around: Surroundings, daily: bool) -> Outlook:

@@ -204,7 +204,10 @@ def leaks(content: Content) -> list[str]:
     if not firsts:
         return []
     found = {model: leak(weights.trained_until, min(firsts)) for model, weights in content.weights.items()}
-    return [f"{model}: {why}" for model, why in found.items() if why]
+    told = {model: why for model, why in found.items() if why}
+    for board in content.boards:
+        told = {**board.seen, **told}
+    return [f"{model}: {why}" for model, why in told.items()]
 
 
 def _note(context: Mapping[str, Any]) -> str:
@@ -228,7 +231,7 @@ def _calibration(context: Mapping[str, Any]) -> str:
         f"p{level} moved {'outward' if by >= 0 else 'inward'} by {percent(abs(by))} of the width"
         for level, by in ((10, moved["low"]), (90, moved["high"]))
     )
-    return f"Calibrated on {plural(int(moved['n']), 'outcome')} of its class: {', '.join(ends)}."
+    return f"Calibrated on outcomes of {plural(int(moved['n']), 'moment')} of its class: {', '.join(ends)}."
 
 
 def _confidence(context: Mapping[str, Any]) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from sqlalchemy import Connection, Select, Table, and_, case, delete, exists, func, select
+from sqlalchemy import ColumnElement, Connection, Select, Table, and_, case, delete, exists, func, select, tuple_
 from sqlalchemy.exc import DBAPIError
 
 from ..errors import DamagedState, StoreError
@@ -109,7 +109,9 @@ class Store:
             written = upsert(connection, ml_predictions, rows, newer_than=run["started_at"] if late else None)
             if written:
                 new = and_(*(ml_predictions.c[name] == value for name, value in stamps.items()))
-                connection.execute(delete(signal_evaluations).where(exists().where(_SAME_KEY, new)))
+                keys = select(*(ml_predictions.c[name] for name in KEY)).where(new)
+                stale = tuple_(*(signal_evaluations.c[name] for name in KEY)).in_(keys)
+                connection.execute(delete(signal_evaluations).where(stale))
             upsert(connection, signal_evaluations, scores)
             _keep(connection, lessons)
             return written
@@ -149,10 +151,20 @@ class Store:
 
         return self._write(write)
 
-    def learn(self, learned: Iterable[Row]) -> None:
-        """Write states as ``learned_row`` makes them; of each model the newest are kept."""
+    def learn(self, learned: Iterable[Row], *, instead: bool = False) -> None:
+        """Write states as ``learned_row`` makes them; of each model the newest are kept.
+
+        ``instead`` of the states that the same model, with the same options, has as of later moments.
+        """
         lessons = list(learned)
-        self._write(lambda connection: _keep(connection, lessons))
+
+        def write(connection: Connection) -> None:
+            for row in lessons if instead else ():
+                later = states.c.as_of > row["as_of"]
+                connection.execute(delete(states).where(_of(row), later))
+            _keep(connection, lessons)
+
+        self._write(write)
 
     def forget(self, options: str) -> None:
         """Delete all states of models with these options."""
@@ -184,12 +196,14 @@ class Store:
     def unscored(
         self, as_of: datetime, *, timeframe: str | None = None, symbols: Collection[str] | None = None
     ) -> list[dict[str, Any]]:
-        """Return the predictions without a score whose target bar was complete by a moment.
+        """Return the predictions without a score whose target bar was complete by a moment, backtests' apart.
 
         Those of one timeframe and of some symbols alone, where these are given.
         """
         query = select(ml_predictions).where(
-            ml_predictions.c.target_available_at <= as_of, ~exists().where(_SAME_KEY)
+            ml_predictions.c.target_available_at <= as_of,
+            ~exists().where(_SAME_KEY),
+            ~ml_predictions.c.model_version.contains(REHEARSED, autoescape=True),
         )
         if timeframe is not None:
             query = query.where(ml_predictions.c.timeframe == timeframe)
@@ -356,9 +370,13 @@ def _keep(connection: Connection, lessons: Sequence[Row]) -> None:
     """Write states, and delete all but the newest of each model."""
     upsert(connection, states, lessons)
     for row in lessons:
-        mine = and_(*(states.c[name] == row[name] for name in ("model_name", "timeframe", "options")))
-        newest = select(states.c.as_of).where(mine).order_by(states.c.as_of.desc()).limit(_KEPT)
-        connection.execute(delete(states).where(mine, states.c.as_of.not_in(newest)))
+        newest = select(states.c.as_of).where(_of(row)).order_by(states.c.as_of.desc()).limit(_KEPT)
+        connection.execute(delete(states).where(_of(row), states.c.as_of.not_in(newest)))
+
+
+def _of(row: Row) -> ColumnElement[bool]:
+    """Return what states of the same model with the same options meet."""
+    return and_(*(states.c[name] == row[name] for name in ("model_name", "timeframe", "options")))
 
 
 def _one_version(found: pd.DataFrame) -> pd.DataFrame:
