@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydantic import Field
+from pydantic import Field, SecretStr
 
 from kronosfw.backtesting import backtest
 from kronosfw.backtesting.origins import chunks, origins
@@ -236,6 +236,20 @@ def test_processes_change_no_number(done, tmp_path):
     report = backtest(*configured(tmp_path, more="batch: 40\n"), workers=2)
     assert report.exit_code == 0
     pd.testing.assert_frame_equal(table(tmp_path), undisturbed, check_exact=True)
+
+
+@pytest.mark.postgres
+def test_postgres_holds_the_same(done, tmp_path, postgres_url):
+    _, undisturbed = done
+    config, plugins = configured(tmp_path)
+    config = config.model_copy(update={"store": SecretStr(postgres_url), "batch": 40})
+    with pytest.raises(Interrupted):
+        backtest(config, plugins, progress=StopAfter(30))
+    assert backtest(config, plugins).resumed
+    with Store(postgres_url) as store:
+        past = store.past(datetime(2030, 1, 1, tzinfo=UTC))
+    found = past[KEY + FIGURES].sort_values(KEY, ignore_index=True)
+    pd.testing.assert_frame_equal(found, undisturbed, check_exact=True)
 
 
 def test_a_purge_keeps_the_last_outcomes_from_being_learned(done, tmp_path):
