@@ -55,7 +55,7 @@ def test_the_template_is_valid_and_its_text_becomes_values(tmp_path):
         ("as_of: latest", "as_of: 1", 22, "as_of: expected latest, now, a date"),
         ("gaps: accept", "gaps: repair", 34, "checks.gaps: input should be 'refuse' or 'accept'"),
         ("class: crypto}\n  ETH", "class: spam}\n  ETH", 8, "universe.BTCUSDT: give `calendar`"),
-        ("sqlite:///kronosfw.db", "kronosfw.db", 37, "store: expected a SQLAlchemy URL"),
+        ("sqlite:///kronosfw.db", "kronosfw.db", 41, "store: expected a SQLAlchemy URL"),
         (
             "type: simulated",
             "type: simulated\n  conut: 3",
@@ -157,7 +157,8 @@ def test_an_empty_section_has_its_defaults(tmp_path):
 def test_the_schema_describes_what_is_accepted():
     schema = model(PLUGINS).model_json_schema()
     jsonschema.Draft202012Validator.check_schema(schema)
-    good = yaml.safe_load(TEMPLATE)
+    # To YAML 1.2, which editors read, a date is text.
+    good = json.loads(json.dumps(yaml.safe_load(TEMPLATE), default=str))
     jsonschema.validate(good, schema)
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate({**good, "horizn": 5}, schema)
