@@ -74,15 +74,7 @@ def course(
     if lost := [failure for failure in market.failures if failure.symbol in leaders]:
         raise DataError(f"the encoders cannot do without their leaders:{listed(lost)}")
     facts = read_facts(config, list(market.bars), _BEGINNING, until)
-    cutter = Cutter(
-        freq=config.freq,
-        context=context,
-        horizon=config.horizon,
-        seed=config.seed,
-        encoders=encoders,
-        facts=facts,
-        leaders={name: market.bars[name] for name in leaders},
-    )
+    cutter = Cutter.of(config, context, encoders, facts, market.bars)
     mine = {symbol: market.bars[symbol] for symbol in symbols if symbol in market.bars}
     reach = Reach(first, until, embargo=embargo)
     tracks = required(lambda: lay(cutter, mine, config.universe, reach, progress), "encoders")

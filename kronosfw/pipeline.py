@@ -244,15 +244,7 @@ def _cut(
     # The facts reach back as far for every symbol, whichever others are read beside it.
     reach = np.timedelta64(needed * minutes(config.freq) * most, "m")
     facts = read_facts(config, symbols, market.cutoff - reach, market.cutoff, market.calendar) if encoders else []
-    cutter = Cutter(
-        freq=config.freq,
-        context=longest,
-        horizon=config.horizon,
-        seed=config.seed,
-        encoders=encoders,
-        facts=facts,
-        leaders={name: market.bars[name] for name in leaders if name in market.bars},
-    )
+    cutter = Cutter.of(config, longest, encoders, facts, market.bars)
     ready = [s for s in subject.symbols if s in market.bars]
 
     def cut(chunk: Sequence[str]) -> list[Window]:

@@ -10,7 +10,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -276,15 +276,7 @@ def _examples(
     """Cut the examples to train and to validate with; raises DataError where there are too few."""
     config = task.config
     facts = read_facts(config, list(market.bars), _BEGINNING, market.cutoff, market.calendar) if encoders else []
-    cutter = Cutter(
-        freq=config.freq,
-        context=task.context,
-        horizon=task.horizon,
-        seed=config.seed,
-        encoders=encoders,
-        facts=facts,
-        leaders={name: market.bars[name] for name in leaders_of(encoders)},
-    )
+    cutter = replace(Cutter.of(config, task.context, encoders, facts, market.bars), horizon=task.horizon)
     mine = {symbol: market.bars[symbol] for symbol in task.symbols if symbol in market.bars}
     examples = required(lambda: split(cutter, mine, config.universe, task.training, progress), "encoders")
     used = {symbol for part in examples for symbol in part.symbols}

@@ -16,6 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .calendars import Calendar, calendar
+from .config import Config
+from .encoding import leaders_of
 from .interfaces import EventEncoder
 from .types import Bars, Covariates, Fact, Moment, Moments, Times, Window
 
@@ -80,6 +82,26 @@ class Cutter:
     encoders: Sequence[EventEncoder] = ()
     facts: Sequence[Fact] = ()
     leaders: Mapping[str, Bars] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls,
+        config: Config,
+        context: int,
+        encoders: Sequence[EventEncoder],
+        facts: Sequence[Fact],
+        bars: Mapping[str, Bars],
+    ) -> Cutter:
+        """Return what cuts a configuration's windows; of ``bars`` it takes the encoders' leaders that are there."""
+        return cls(
+            freq=config.freq,
+            context=context,
+            horizon=config.horizon,
+            seed=config.seed,
+            encoders=encoders,
+            facts=facts,
+            leaders={name: bars[name] for name in leaders_of(encoders) if name in bars},
+        )
 
     def window(self, bars: Bars, cutoff: Moment, *, asset_class: str, market: str) -> Window:
         """Return the symbol's window at the cutoff; ``market`` names its trading calendar.

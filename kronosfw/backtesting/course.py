@@ -37,15 +37,7 @@ class Course:
         symbols = list(dict.fromkeys([*config.forecast_symbols, *leaders]))
         market = read(config, symbols, end, progress, start=start)
         facts = read_facts(config, symbols, start, market.cutoff, market.calendar)
-        cutter = Cutter(
-            freq=config.freq,
-            context=context,
-            horizon=config.horizon,
-            seed=config.seed,
-            encoders=encoders,
-            facts=facts if encoders else (),
-            leaders={name: market.bars[name] for name in leaders if name in market.bars},
-        )
+        cutter = Cutter.of(config, context, encoders, facts if encoders else (), market.bars)
         return cls(config, market, facts, cutter)
 
     @property
