@@ -28,9 +28,27 @@ QUOTED = "p%40ss%2Fword%3A1%3F"
 
 @dataclass
 class Server:
+    """A server with its files in ``home``, which can be stopped at once and started again."""
+
+    folder: Path
+    home: Path
     port: int
     process: subprocess.Popen[bytes]
     numbers: Iterator[int] = field(default_factory=count)
+
+    def start(self) -> None:
+        """Start again what was stopped, at the same port."""
+        self.process = _launch(self.folder, self.home, self.port)
+        _wait(self)
+
+    def stop(self) -> None:
+        """Shut down at once, without a checkpoint; the server ends its children, or its group is killed."""
+        self.process.send_signal(signal.SIGQUIT)
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
 
     def url(self, database: str) -> str:
         return f"postgresql://{USER}:{QUOTED}@127.0.0.1:{self.port}/{database}"
@@ -62,6 +80,11 @@ def binaries() -> Path | None:
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Server]:
+    yield from served()
+
+
+def served() -> Iterator[Server]:
+    """Yield a new server, which is gone afterwards."""
     pytest.importorskip("psycopg", reason="needs psycopg: pip install 'kronosfw[postgres]'")
     folder = binaries()
     if folder is None:
@@ -72,7 +95,7 @@ def postgres() -> Iterator[Server]:
         try:
             yield server
         finally:
-            _stop(server.process)
+            server.stop()
     finally:
         shutil.rmtree(home)
 
@@ -83,34 +106,42 @@ def postgres_url(postgres: Server) -> str:
 
 
 def _start(folder: Path, home: Path) -> Server:
-    who: dict[str, Any] = {"cwd": home, "env": {"PATH": "/usr/bin:/bin", "LC_ALL": "C"}}
-    if os.geteuid() == 0:  # the server refuses to run as root
-        nobody = pwd.getpwnam("nobody")
-        os.chown(home, nobody.pw_uid, nobody.pw_gid)
-        who |= {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
+    who = _who(home)
+    if "user" in who:
+        os.chown(home, who["user"], who["group"])
     password = home / "password"
     password.write_text(PASSWORD)
     password.chmod(0o644)
-    data = home / "data"
-    initdb = [folder / "initdb", "-D", data, "-U", USER, "-A", "scram-sha-256", "--pwfile", password]
+    initdb = [folder / "initdb", "-D", home / "data", "-U", USER, "-A", "scram-sha-256", "--pwfile", password]
     subprocess.run([*initdb, "-E", "UTF8", "--no-sync"], check=True, stdout=subprocess.DEVNULL, **who)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    settings = {"listen_addresses": "127.0.0.1", "port": port, "unix_socket_directories": "", "fsync": "off"}
-    options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
-    log = home / "log"
-    with log.open("wb") as output:
-        command = [folder / "postgres", "-D", data, *options]
-        process = subprocess.Popen(command, stdout=output, stderr=output, start_new_session=True, **who)
-    server = Server(port, process)
+    server = Server(folder, home, port, _launch(folder, home, port))
     try:
         _wait(server)
     except BaseException:
-        _stop(process)
-        print(log.read_text())
+        server.stop()
+        print((home / "log").read_text())
         raise
     return server
+
+
+def _who(home: Path) -> dict[str, Any]:
+    """Return how the server is to run: as ``nobody`` where we are root, for it refuses to run as root."""
+    who: dict[str, Any] = {"cwd": home, "env": {"PATH": "/usr/bin:/bin", "LC_ALL": "C"}}
+    if os.geteuid() != 0:
+        return who
+    nobody = pwd.getpwnam("nobody")
+    return who | {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
+
+
+def _launch(folder: Path, home: Path, port: int) -> subprocess.Popen[bytes]:
+    settings = {"listen_addresses": "127.0.0.1", "port": port, "unix_socket_directories": "", "fsync": "off"}
+    options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
+    command = [folder / "postgres", "-D", home / "data", *options]
+    with (home / "log").open("ab") as output:
+        return subprocess.Popen(command, stdout=output, stderr=output, start_new_session=True, **_who(home))
 
 
 def _wait(server: Server) -> None:
@@ -125,13 +156,3 @@ def _wait(server: Server) -> None:
             if server.process.poll() is not None or time.monotonic() > deadline:
                 raise
             time.sleep(0.05)
-
-
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    """Shut down at once; the server ends its children, and if it cannot, its group is killed."""
-    process.send_signal(signal.SIGQUIT)
-    try:
-        process.wait(10)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()

@@ -17,6 +17,7 @@ def run_row(**changed: Any) -> dict[str, Any]:
         "state": "done",
         "manifest": {"seed": 7, "plugins": {"builtin": "0.1"}},
         "report": {"BTC": {"repaired": 2}},
+        "subject": "5e1f",
     }
     return row | changed
 
@@ -59,6 +60,11 @@ def evaluation(step: int = 1, **changed: Any) -> dict[str, Any]:
         "regime": "calm",
     }
     return row | changed
+
+
+def done(**changed: Any) -> dict[str, Any]:
+    row = {name: prediction()[name] for name in ("symbol", "timeframe", "as_of", "model_name", "model_version")}
+    return row | {"inputs": "d1g3", "state": "done", "reason": None} | changed
 
 
 def seen(store: Any, *evaluations: dict[str, Any]) -> list[dict[str, Any]]:

@@ -60,7 +60,7 @@ RUNS = st.builds(
 def test_replay_is_as_if_the_store_had_been_up(
     tmp_path_factory: pytest.TempPathFactory, run: dict[str, object], predictions: list[dict[str, object]]
 ) -> None:
-    path = spool(tmp_path_factory.getbasetemp() / "spool", run, predictions)
+    path = spool(tmp_path_factory.getbasetemp() / "spool", run, predictions, 0)
     with Store("sqlite://") as direct, Store("sqlite://") as late:
         direct.record(run, predictions)
         assert replay(path, late) == len(predictions)
@@ -75,7 +75,7 @@ def test_replay_is_as_if_the_store_had_been_up(
 
 
 def test_replay_after_the_store_came_back_keeps_scores(tmp_path: Path) -> None:
-    path = spool(tmp_path / "new" / "spool", run_row(), [prediction(1), prediction(2)])
+    path = spool(tmp_path / "new" / "spool", run_row(), [prediction(1), prediction(2)], 0)
     with Store(f"sqlite:///{tmp_path / 'results.db'}") as store:
         store.record(run_row(), [prediction(1), prediction(2)])
         store.evaluate(seen(store, evaluation(1)))
@@ -86,25 +86,56 @@ def test_replay_after_the_store_came_back_keeps_scores(tmp_path: Path) -> None:
 def test_replay_keeps_what_was_stored_since(tmp_path: Path) -> None:
     """The store came back and a later run stored corrected figures before the spooled ones were replayed."""
     now = datetime.now(UTC)
-    path = spool(tmp_path / "spool", run_row(started_at=now - DAY), [prediction(1), prediction(2)])
+    path = spool(tmp_path / "spool", run_row(started_at=now - DAY), [prediction(1), prediction(2)], 0)
     with Store(f"sqlite:///{tmp_path / 'results.db'}") as store:
         store.record(run_row(id="later", started_at=now), [prediction(1, p50=101.5)])
         assert replay(path, store) == 1
         assert [row["p50"] for row in store.predictions()] == [101.5, prediction(2)["p50"]]
 
 
-def test_one_file_for_each_run(tmp_path: Path) -> None:
-    first = spool(tmp_path, run_row(), [prediction(1)])
-    assert spool(tmp_path, run_row(), [prediction(1), prediction(2)]) == first
-    assert spool(tmp_path, run_row(id="../x"), []).parent == tmp_path
+def test_one_folder_for_each_run(tmp_path: Path) -> None:
+    first = spool(tmp_path, run_row(), [prediction(1)], 0)
+    assert spool(tmp_path, run_row(), [prediction(2)], 1) == first
+    assert spool(tmp_path, run_row(), [prediction(3)], 1) == first
+    assert sorted(path.name for path in first.iterdir()) == ["00000.parquet", "00001.parquet"]
+    assert spool(tmp_path, run_row(id="../x"), [], 0).parent == tmp_path
     assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_parts_are_replayed_by_number(tmp_path: Path) -> None:
+    for part in (100_000, 7, 0):
+        folder = spool(tmp_path, run_row(report={"part": part}), [prediction(part), prediction(part + 1)], part)
+    (folder / ".0123456789abcdef.tmp").write_text("what a crash left")
+    with Store("sqlite://") as store:
+        assert replay(folder, store) == 6
+        assert store.runs()[0]["report"] == {"part": 100_000}
+        assert replay(folder, store) == 0
+        assert [row["step"] for row in store.predictions()] == [0, 1, 7, 8, 100_000, 100_001]
+
+
+def test_one_part_alone(tmp_path: Path) -> None:
+    for part in range(2):
+        folder = spool(tmp_path, run_row(), [prediction(part)], part)
+    with Store("sqlite://") as store:
+        assert replay(folder / "00001.parquet", store) == 1
+        assert replay(folder, store) == 1
+
+
+def test_a_run_of_before_there_were_subjects(tmp_path: Path) -> None:
+    run = run_row()
+    del run["subject"]
+    with Store("sqlite://") as store:
+        replay(spool(tmp_path, run, [], 0), store)
+        assert store.runs() == [run | {"subject": None}]
 
 
 def test_what_cannot_be_replayed(tmp_path: Path) -> None:
     absent, text, other = tmp_path / "absent.parquet", tmp_path / "text.parquet", tmp_path / "other.parquet"
     text.write_text("step,p50\n")
     pq.write_table(pa.table({"close": [1.0]}), other)
-    torn = spool(tmp_path, run_row(), [prediction()])
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    torn = spool(tmp_path, run_row(), [prediction()], 0) / "00000.parquet"
     torn.write_bytes(torn.read_bytes()[:-100])
     with Store("sqlite://") as store:
         for path, said in (
@@ -112,6 +143,7 @@ def test_what_cannot_be_replayed(tmp_path: Path) -> None:
             (text, "cannot be read"),
             (torn, "cannot be read"),
             (other, "not a spooled run"),
+            (empty, "holds no part of a run"),
         ):
             with pytest.raises(StoreError, match=f"{path.name}: {said}"):
                 replay(path, store)
@@ -121,7 +153,7 @@ def test_what_cannot_be_replayed(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(StoreError, match="Not a directory"):
-        spool(tmp_path / "file" / "spool", run_row(), [])
+        spool(tmp_path / "file" / "spool", run_row(), [], 0)
 
 
 class TestWriteAtomically:
@@ -195,7 +227,7 @@ class TestSafeName:
 
 def test_times_of_the_run_survive(tmp_path: Path) -> None:
     started = AS_OF + timedelta(microseconds=1)
-    path = spool(tmp_path, run_row(started_at=started, finished_at=None), [])
+    path = spool(tmp_path, run_row(started_at=started, finished_at=None), [], 0)
     with Store("sqlite://") as store:
         replay(path, store)
         assert store.runs()[0]["started_at"] == started

@@ -20,7 +20,7 @@ from kronosfw.store import Store, address, learned_row, schema
 from kronosfw.store.engine import open_engine
 from kronosfw.store.tables import KEY, metadata
 
-from .rows import AS_OF, DAY, evaluation, prediction, run_row, seen
+from .rows import AS_OF, DAY, done, evaluation, prediction, run_row, seen
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
@@ -32,7 +32,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 @pytest.fixture
 def store(url: str) -> Any:
-    with Store(url, delays=()) as store:
+    with Store(url, patience=0) as store:
         yield store
 
 
@@ -42,6 +42,14 @@ def execute(url: str, statement: str) -> None:
     with engine.begin() as connection:
         connection.execute(text(statement))
     engine.dispose()
+
+
+def fetch(url: str, query: str) -> list[tuple[Any, ...]]:
+    engine = open_engine(address.parse(url))
+    with engine.connect() as connection:
+        rows = [tuple(row) for row in connection.execute(text(query))]
+    engine.dispose()
+    return rows
 
 
 def tables(url: str) -> set[str]:
@@ -128,7 +136,7 @@ class TestRecord:
             shuffled = [prediction(step, p50=100.0 + number) for step in range(1, 41)]
             random.Random(number).shuffle(shuffled)
             try:
-                with Store(url, delays=()) as store:
+                with Store(url, patience=0) as store:
                     for _ in range(5):
                         store.record(run_row(id=f"run {number}"), shuffled)
             except Exception as error:
@@ -152,7 +160,7 @@ class TestRecord:
             "from kronosfw.store import Store\n"
             "from tests.rows import prediction, run_row\n"
             "print('ready', flush=True); input()\n"
-            "store = Store(sys.argv[2], delays=())\n"
+            "store = Store(sys.argv[2], patience=0)\n"
             "for step in range(1, 9):\n"
             "    store.record(run_row(), [prediction(step), prediction(step + 1)])\n"
         )
@@ -168,6 +176,47 @@ class TestRecord:
         assert [worker.returncode for worker in workers] == [0] * 4
         with Store(url) as store:
             assert [row["step"] for row in store.predictions()] == list(range(1, 10))
+
+
+class TestLedger:
+    def test_work_is_written_with_its_run(self, store: Store) -> None:
+        work = [done(symbol="ETH", state="failed", reason="too short"), done()]
+        assert store.record(run_row(), [prediction(1)], work=work) == 1
+        names = ("symbol", "model_name", "model_version", "inputs", "state")
+        assert store.worked(AS_OF, timeframe="1d") == [{name: row[name] for name in names} for row in work[::-1]]
+        assert store.worked(AS_OF, timeframe="1h") == []
+        assert store.worked(AS_OF + DAY, timeframe="1d") == []
+
+    def test_all_or_nothing(self, store: Store) -> None:
+        with pytest.raises(StoreError, match="inputs"):
+            store.record(run_row(), [prediction(1)], work=[done(inputs=None)])
+        assert store.runs() == []
+
+    def test_what_was_done_again_is_as_the_last_says(self, store: Store) -> None:
+        store.record(run_row(), [], work=[done(), done(symbol="ETH")])
+        store.record(run_row(id="other"), [], work=[done(inputs="n3w", state="failed", reason="no")])
+        found = store.worked(AS_OF, timeframe="1d")
+        assert [(row["inputs"], row["state"]) for row in found] == [("n3w", "failed"), ("d1g3", "done")]
+
+    def test_the_same_again_keeps_its_stamps(self, store: Store, url: str) -> None:
+        store.record(run_row(), [], work=[done()])
+        before = fetch(url, "SELECT * FROM work")
+        store.record(run_row(id="other"), [], work=[done()])
+        assert fetch(url, "SELECT * FROM work") == before
+        store.record(run_row(id="other"), [], work=[done(reason="x")])
+        ((run_id, reason),) = fetch(url, "SELECT run_id, reason FROM work")
+        assert (run_id, reason) == ("other", "x")
+
+    def test_the_newest_run_of_a_subject(self, store: Store) -> None:
+        assert store.newest("5e1f") is None
+        for name, days in (("a", 1), ("b", 3), ("c", 2)):
+            store.record(run_row(id=name, started_at=AS_OF + days * DAY), [])
+        store.record(run_row(id="d", started_at=AS_OF + 9 * DAY, subject="another"), [])
+        unnamed = run_row(id="e")
+        del unnamed["subject"]
+        store.record(unnamed, [])
+        assert store.newest("5e1f") == run_row(id="b", started_at=AS_OF + 3 * DAY)
+        assert store.runs(id="e") == [unnamed | {"subject": None}]
 
 
 class TestScores:
@@ -311,7 +360,7 @@ class TestSchema:
         migrated: list[bool] = []
 
         def open_too() -> None:
-            with Store(url, delays=()) as store:
+            with Store(url, patience=0) as store:
                 migrated.append(store.migrated)
 
         second = threading.Thread(target=open_too)

@@ -17,6 +17,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError
 from kronosfw.errors import ConfigError, KronosfwError, StoreError
 from kronosfw.store import Store, address, faults
 from kronosfw.store.engine import open_engine
+from kronosfw.store.upsert import FEW
 
 from .postgres import QUOTED, Server
 from .rows import prediction, run_row
@@ -102,6 +103,14 @@ class TestFaults:
         error = DBAPIError(None, None, Exception("no entry for c4n4ry\nDETAIL: values"))
         assert faults.describe(error, where) == "store postgresql+psycopg://me:***@db.example/x: no entry for ***"
 
+    @pytest.mark.parametrize("said", ["database or disk is full", "could not extend file: No space left on device"])
+    def test_a_full_disk(self, said: str) -> None:
+        error = OperationalError(None, None, Exception(said))
+        assert not faults.is_transient(error)
+        assert faults.describe(error, address.parse("sqlite://")).endswith(
+            f"{said}; make room on it, then try again"
+        )
+
     @pytest.mark.parametrize(
         ("error", "passes"),
         [
@@ -109,6 +118,12 @@ class TestFaults:
             (OperationalError(None, None, psycopg.errors.AdminShutdown()), True),
             (OperationalError(None, None, psycopg.errors.DiskFull()), False),
             (OperationalError(None, None, Exception("FATAL: the database system is starting up")), True),
+            (
+                OperationalError(
+                    None, None, Exception("FATAL: the database system is not yet accepting connections")
+                ),
+                True,
+            ),
             (OperationalError(None, None, Exception("FATAL: sorry, too many clients already")), True),
             (OperationalError(None, None, Exception('connection failed: FATAL: role "x" is absent')), False),
             (OperationalError(None, None, Exception("failed to resolve host 'db.example'")), True),
@@ -159,7 +174,7 @@ class TestServer:
         url = f"postgresql://me:{CANARY_QUOTED}@127.0.0.1:{closed_port}/x"
         started = time.monotonic()
         with pytest.raises(StoreError, match="Connection refused") as caught:
-            Store(url, delays=(0.05, 0.1))
+            Store(url, patience=0.15)
         assert time.monotonic() - started > 0.15, "it tried again"
         assert str(caught.value).startswith(f"store postgresql+psycopg://me:***@127.0.0.1:{closed_port}/x: ")
 
@@ -180,23 +195,24 @@ class TestServer:
             admin.execute("DROP ROLE viewer")
 
     def test_idle_connections_that_died_are_replaced(self, postgres: Server, postgres_url: str) -> None:
-        with Store(postgres_url, delays=()) as store, postgres.connect() as admin:
+        with Store(postgres_url, patience=0) as store, postgres.connect() as admin:
             _end_sessions(admin)
             assert store.record(run_row(), [prediction()]) == 1
 
-    def test_a_connection_lost_while_writing(self, postgres: Server, postgres_url: str) -> None:
+    @pytest.mark.parametrize("rows", [FEW, FEW + 1], ids=["one by one", "in bulk"])
+    def test_a_connection_lost_while_writing(self, rows: int, postgres: Server, postgres_url: str) -> None:
         written: list[int] = []
-        with Store(postgres_url, delays=(0.1,)) as store:
-            rows = [prediction(step) for step in range(1, 20)]
-            thread = threading.Thread(target=lambda: written.append(store.record(run_row(), rows)))
+        with Store(postgres_url, patience=5.0) as store:
+            new = [prediction(step) for step in range(rows)]
+            thread = threading.Thread(target=lambda: written.append(store.record(run_row(), new)))
             with postgres.connect(postgres_url.rpartition("/")[2]) as admin:
                 with admin.transaction():
-                    admin.execute("LOCK TABLE ml_predictions")
+                    admin.execute("LOCK TABLE ml_predictions IN EXCLUSIVE MODE")
                     thread.start()
                     assert _end_sessions(admin, "wait_event_type = 'Lock'") == 1
                 thread.join()
-            assert written == [19]
-            assert len(store.predictions()) == 19
+            assert written == [rows]
+            assert len(store.predictions()) == rows
             assert len(store.runs()) == 1
 
 

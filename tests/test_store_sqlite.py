@@ -28,7 +28,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def opened(file: Path, options: str = "") -> Store:
-    return Store(f"sqlite:///{file}{options}", delays=())
+    return Store(f"sqlite:///{file}{options}", patience=0)
 
 
 @pytest.fixture
@@ -77,16 +77,22 @@ def test_writers_lock_at_once_and_readers_do_not(file: Path) -> None:
     engine.dispose()
 
 
-def test_a_lock_that_passes_is_waited_for(file: Path) -> None:
+def test_a_lock_that_passes_is_waited_for(file: Path, caplog: pytest.LogCaptureFixture) -> None:
     opened(file).close()
     holder = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
     holder.execute("BEGIN IMMEDIATE")
     release = threading.Timer(0.2, holder.rollback)
-    with Store(f"sqlite:///{file}?timeout=0.01", delays=(0.05,) * 100) as store:
+    with Store(f"sqlite:///{file}?timeout=0.01", patience=10.0) as store:
         release.start()
-        assert store.record(run_row(), [prediction()]) == 1
+        with caplog.at_level("INFO", "kronosfw"):
+            assert store.record(run_row(), [prediction()]) == 1
     release.join()
     holder.close()
+    waits, goes_on = caplog.messages
+    assert waits.endswith(
+        "database is locked; another process is writing to it, try again later; trying again for up to 10 s"
+    )
+    assert "goes on after" in goes_on
 
 
 def test_in_memory() -> None:
@@ -128,7 +134,7 @@ class TestFiles:
                 store.record(run_row(), [prediction(2)])
 
     def test_full_disk_leaves_nothing_half_written(self, file: Path) -> None:
-        with opened(file) as store:
+        with Store(f"sqlite:///{file}") as store:
             store.record(run_row(id="before"), [prediction()])
             before = resource.getrlimit(resource.RLIMIT_FSIZE)
             resource.setrlimit(resource.RLIMIT_FSIZE, (file.stat().st_size, before[1]))

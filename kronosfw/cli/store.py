@@ -23,22 +23,22 @@ def migrate(file: Path, store: str | None) -> None:
     from ..store import Store
 
     config = with_store(load(file)[0], store)
-    with Store(config.store.get_secret_value(), migrate=True) as target:
+    with Store.of(config, migrate=True) as target:
         changed = target.migrated
     click.echo("The tables were brought up to date." if changed else "The tables are up to date.")
 
 
 @command.command()
 @config_file
-@click.argument("spooled", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("spooled", type=click.Path(path_type=Path))
 @store_url
 def replay(file: Path, spooled: Path, store: str | None) -> None:
-    """Store the results that a run left in a spool file while the store was down."""
+    """Store the results that a run left in a folder of the spool while the store was down."""
     from ..loading import load
     from ..store import Store
     from ..store import replay as store_spooled
 
     config = with_store(load(file)[0], store)
-    with Store(config.store.get_secret_value()) as target:
+    with Store.of(config) as target:
         rows = store_spooled(spooled, target)
     click.echo(f"{rows} predictions added or changed; {spooled} can be deleted.")

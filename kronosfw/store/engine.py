@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Engine, create_engine, event
 
 from ..errors import ConfigError
 from .address import Address
-from .columns import to_json
+from .columns import to_json, to_jsonb
 
 _WAL_SAFE = (3, 51, 3)
 _POOLER_PORTS = (6432, 6543)
@@ -18,10 +18,9 @@ _POOLER_PORTS = (6432, 6543)
 
 def open_engine(address: Address) -> Engine:
     """Return an engine whose transactions may write; nothing is connected yet. Raises ConfigError."""
-    options: dict[str, Any] = {"json_serializer": to_json, "hide_parameters": True}
     if address.is_sqlite:
-        return _sqlite(address, options)
-    return _postgres(address, options)
+        return _sqlite(address, {"json_serializer": to_json, "hide_parameters": True})
+    return _postgres(address, {"json_serializer": to_jsonb, "hide_parameters": True})
 
 
 def reader(engine: Engine) -> Engine:

@@ -13,9 +13,20 @@ _TRANSIENT_TEXTS = (
     "starting up",
     "shutting down",
     "recovery mode",
+    "accepting connections",
     "too many clients",
     "remaining connection slots",
+    "no more connections allowed",
+    "server login has been failing",
 )
+"""Of refused connections, which have no SQLSTATE; the last two are PgBouncer's."""
+
+_HINTS = {
+    "database is locked": "another process is writing to it, try again later",
+    "unable to open database file": "check that the folder exists and may be written to",
+    "disk is full": "make room on it, then try again",
+    "No space left on device": "make room on it, then try again",
+}
 
 
 def is_transient(error: DBAPIError) -> bool:
@@ -35,8 +46,5 @@ def describe(error: DBAPIError, address: Address) -> str:
     """Return one line that says where and what, without SQL, values or secrets."""
     lines = str(error.orig).strip().splitlines() or ["unknown error"]
     text = lines[0]
-    if "database is locked" in text:
-        text += "; another process is writing to it, try again later"
-    elif "unable to open database file" in text:
-        text += "; check that the folder exists and may be written to"
+    text += next((f"; {hint}" for said, hint in _HINTS.items() if said in text), "")
     return f"store {address.shown}: {address.redact(text)}"

@@ -14,7 +14,7 @@ from ..errors import StoreError
 from .engine import reader
 from .tables import metadata
 
-REVISIONS = ("0001", "0002")
+REVISIONS = ("0001", "0002", "0003")
 """All revisions in ``migrations/versions``, oldest first."""
 
 VERSION_TABLE = "kronosfw_version"

@@ -1,8 +1,9 @@
-"""Results on local disk while the store is down: one Parquet file for each run."""
+"""Results on local disk while the store is down: a folder for each run, a Parquet file for each part of it."""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import JSON, BigInteger, Column, Date, Integer
 
 from ..errors import StoreError
-from ..files import safe_name, write_atomically
+from ..files import safe_name, sync_folder, write_atomically
 from .columns import Real, UtcTime, to_json
 from .store import Store
 from .tables import Row, ml_predictions, runs
@@ -20,33 +21,52 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _RUN = b"kronosfw.run"
+_PART = re.compile(r"[0-9]{5,}\.parquet")
 _STAMPED_BY_STORE = ("run_id", "created_at")
 _COLUMNS = [column for column in ml_predictions.columns if column.name not in _STAMPED_BY_STORE]
 
 
-def spool(folder: Path, run: Row, predictions: Sequence[Row]) -> Path:
-    """Write what ``Store.record`` could not, and return the file; raises StoreError if the disk fails too."""
+def spool(folder: Path, run: Row, predictions: Sequence[Row], part: int) -> Path:
+    """Write what ``Store.record`` could not as a part of the run, counted from 0; return the run's folder.
+
+    Raises StoreError if the disk fails too.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     cells = [pa.array([_pack(c, row[c.name]) for row in predictions], _type(c)) for c in _COLUMNS]
     stated = to_json({name: v.isoformat() if isinstance(v, datetime) else v for name, v in run.items()})
     table = pa.table(cells, _schema().with_metadata({_RUN: stated}))
-    path = folder / f"{safe_name(run['id'])}.parquet"
+    whole = folder / safe_name(run["id"])
+    path = whole / f"{part:05d}.parquet"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        whole.mkdir(parents=True, exist_ok=True)
+        sync_folder(folder)
         write_atomically(path, lambda file: pq.write_table(table, file))
     except OSError as error:
         raise StoreError(f"spool {path}: {error.strerror or error}") from None
-    return path
+    return whole
 
 
 def replay(path: Path, store: Store) -> int:
-    """Record a spooled run; return how many predictions are new or changed. The file stays.
+    """Record a spooled run, or one part of it; return how many predictions are new or changed. The files stay.
 
     Doing it twice changes nothing, and what was stored since the run started is left as it is. Raises
-    StoreError for a file that is not a spool of this version.
+    StoreError for a file that is not a spool of this version; the parts before it are recorded.
     """
+    return sum(_replay(part, store) for part in _parts(path))
+
+
+def _parts(path: Path) -> list[Path]:
+    if not path.is_dir():
+        return [path]
+    parts = [part for part in path.iterdir() if _PART.fullmatch(part.name)]
+    if not parts:
+        raise StoreError(f"spool {path}: holds no part of a run")
+    return sorted(parts, key=lambda part: int(part.stem))
+
+
+def _replay(path: Path, store: Store) -> int:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -63,7 +83,7 @@ def replay(path: Path, store: Store) -> int:
 
 def _run(stated: bytes) -> Row:
     run = json.loads(stated)
-    times = [c.name for c in runs.columns if isinstance(c.type, UtcTime) and run[c.name]]
+    times = [c.name for c in runs.columns if isinstance(c.type, UtcTime) and run.get(c.name)]
     return {**run, **{name: datetime.fromisoformat(run[name]) for name in times}}
 
 

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from sqlalchemy import ColumnElement, Connection, Select, Table, and_, case, delete, exists, func, select, tuple_
-from sqlalchemy.exc import DBAPIError
 
-from ..errors import DamagedState, StoreError
-from . import address, faults, schema
+from ..config import Config
+from ..errors import DamagedState
+from . import address, schema
 from .columns import to_json
 from .engine import open_engine, reader
 from .frames import to_frame
-from .tables import KEY, Row, ml_predictions, runs, signal_evaluations, states
+from .patience import patiently
+from .tables import KEY, Row, ledger, ml_predictions, runs, signal_evaluations, states
 from .upsert import upsert
 
 if TYPE_CHECKING:
@@ -40,15 +40,16 @@ class Store:
     """A database of results.
 
     An empty database gets its tables when it is opened. All that can go wrong with a database is a StoreError
-    of one line, after a few tries where it may pass by itself; trying again is harmless, because all writing
-    goes by natural keys. A SQLite store in memory belongs to the thread that opened it.
+    of one line. What may pass by itself is tried again for a while, which is harmless, because all writing goes by
+    natural keys; where a connection was lost while it committed, the numbers of rows written that are returned may
+    be too small. A SQLite store in memory belongs to the thread that opened it.
     """
 
     migrated: bool
     """Whether opening the store made or changed its tables."""
 
-    def __init__(self, url: str, *, migrate: bool = False, delays: Sequence[float] = (0.5, 1.0, 2.0)) -> None:
-        """Open the store at a SQLAlchemy URL; ``delays`` are the seconds before each further try.
+    def __init__(self, url: str, *, migrate: bool = False, patience: float = 30.0) -> None:
+        """Open the store at a SQLAlchemy URL; ``patience`` are the seconds for which work is tried again.
 
         With ``migrate``, tables of an older version are brought up to date, and other programs' tables do not
         matter unless they have the names of ours. Raises ConfigError for a URL and StoreError for a database
@@ -56,13 +57,18 @@ class Store:
         """
         self._address = address.parse(url)
         self._engine = open_engine(self._address)
-        self._delays = delays
+        self._patience = patience
         make = schema.migrate if migrate else schema.prepare
         try:
-            self.migrated = self._retrying(lambda: make(self._engine, self.display_url))
+            self.migrated = self._patiently(lambda: make(self._engine, self.display_url))
         except BaseException:
             self.close()
             raise
+
+    @classmethod
+    def of(cls, config: Config, *, migrate: bool = False) -> Self:
+        """Open the store of a configuration; raises as the constructor does."""
+        return cls(config.store.get_secret_value(), migrate=migrate, patience=config.store_patience)
 
     def __enter__(self) -> Self:
         return self
@@ -89,6 +95,7 @@ class Store:
         *,
         evaluations: Iterable[Row] = (),
         learned: Iterable[Row] = (),
+        work: Iterable[Row] = (),
         late: bool = False,
     ) -> int:
         """Write a run and its predictions in one transaction; return how many predictions are new or changed.
@@ -97,26 +104,43 @@ class Store:
         ``created_at``. The score of a prediction that changed is removed, for it is of the old one. A run that is
         recorded ``late`` leaves what was written since it started. ``evaluations``, with the columns of
         ``signal_evaluations`` but ``scored_at``, score predictions of this very run; ``learned`` are states as
-        ``learned_row`` makes them.
+        ``learned_row`` makes them; ``work`` are rows of the ledger without ``run_id`` and ``finished_at``. A run
+        may lack ``subject``.
         """
-        stamps = {"run_id": run["id"], "created_at": datetime.now(UTC)}
-        rows = [{**row, **stamps} for row in predictions]
-        scores = [{**row, "scored_at": stamps["created_at"]} for row in evaluations]
-        lessons = list(learned)
+        now = datetime.now(UTC)
+        stamps = {"run_id": run["id"], "created_at": now}
+        rows, scores, lessons, done = list(predictions), list(evaluations), list(learned), list(work)
+        over = ml_predictions.c.created_at <= run["started_at"] if late else None
+        followed = runs.c.started_at <= run["started_at"] if late else None
 
         def write(connection: Connection) -> int:
-            upsert(connection, runs, [run])
-            written = upsert(connection, ml_predictions, rows, newer_than=run["started_at"] if late else None)
+            upsert(connection, runs, [{"subject": None, **run}], over=followed)
+            written = upsert(connection, ml_predictions, rows, stamps, over=over)
             if written:
                 new = and_(*(ml_predictions.c[name] == value for name, value in stamps.items()))
                 keys = select(*(ml_predictions.c[name] for name in KEY)).where(new)
                 stale = tuple_(*(signal_evaluations.c[name] for name in KEY)).in_(keys)
                 connection.execute(delete(signal_evaluations).where(stale))
-            upsert(connection, signal_evaluations, scores)
+            upsert(connection, signal_evaluations, scores, {"scored_at": now})
             _keep(connection, lessons)
+            upsert(connection, ledger, done, {"run_id": run["id"], "finished_at": now})
             return written
 
         return self._write(write)
+
+    def worked(self, as_of: datetime, *, timeframe: str) -> list[Row]:
+        """Return the ledger of a cutoff: ``symbol, model_name, model_version, inputs, state``."""
+        c = ledger.c
+        query = select(c.symbol, c.model_name, c.model_version, c.inputs, c.state)
+        query = query.where(c.timeframe == timeframe, c.as_of == as_of)
+        found = self._read(lambda connection: connection.execute(query).mappings().all())
+        return sorted(map(dict, found), key=lambda row: (row["symbol"], row["model_name"], row["model_version"]))
+
+    def newest(self, subject: str) -> Row | None:
+        """Return the run with this subject that started last; None for none."""
+        query = select(runs).filter_by(subject=subject).order_by(runs.c.started_at.desc(), runs.c.id).limit(1)
+        found = self._read(lambda connection: connection.execute(query).mappings().first())
+        return None if found is None else dict(found)
 
     def evaluate(self, evaluations: Iterable[Row], *, taught: str | None = None) -> int:
         """Write the scores of stored predictions; return how many are new or changed.
@@ -138,16 +162,16 @@ class Store:
                 # The lock keeps another writer from replacing a prediction before its score is there.
                 query = select(*columns).where(among).with_for_update(read=True)
                 current.update(tuple(row) for row in connection.execute(query))
-            names = signal_evaluations.columns.keys()
+            names = [column.name for column in signal_evaluations.columns if column.name != "scored_at"]
             fresh = [
-                {name: now if name == "scored_at" else row[name] for name in names}
+                {name: row[name] for name in names}
                 for row in rows
                 if (*(row[name] for name in KEY), row["created_at"]) in current
             ]
             if taught is not None and fresh:
                 first = min(row["realised_at"] for row in fresh)
                 connection.execute(delete(states).where(states.c.model_name == taught, states.c.as_of >= first))
-            return upsert(connection, signal_evaluations, fresh)
+            return upsert(connection, signal_evaluations, fresh, {"scored_at": now})
 
         return self._write(write)
 
@@ -247,6 +271,7 @@ class Store:
         step: int,
         since: datetime | None = None,
         run_id: str | None = None,
+        symbols: Collection[str] | None = None,
     ) -> pd.DataFrame:
         """Return what some models forecast for one step after ``since`` and by ``until``, scored or not.
 
@@ -261,6 +286,8 @@ class Store:
             query = query.where(c.as_of > since)
         if run_id is not None:
             query = query.where(c.run_id == run_id)
+        if symbols is not None:
+            query = query.where(c.symbol.in_(symbols))
         rows = self._read(lambda connection: connection.execute(query).all())
         found = _one_version(to_frame(columns, rows)).sort_values(_BY_TIME, ignore_index=True)
         return found[["symbol", "as_of", "model_name", "p10", "p50", "p90", "last_close"]]
@@ -320,25 +347,17 @@ class Store:
             with reader(self._engine).connect() as connection:
                 return work(connection)
 
-        return self._retrying(transaction)
+        return self._patiently(transaction)
 
     def _write(self, work: Callable[[Connection], T]) -> T:
         def transaction() -> T:
             with self._engine.begin() as connection:
                 return work(connection)
 
-        return self._retrying(transaction)
+        return self._patiently(transaction)
 
-    def _retrying(self, work: Callable[[], T]) -> T:
-        delays = iter(self._delays)
-        while True:
-            try:
-                return work()
-            except DBAPIError as error:
-                delay = next(delays, None)
-                if delay is None or not faults.is_transient(error):
-                    raise StoreError(faults.describe(error, self._address)) from None
-            time.sleep(delay)
+    def _patiently(self, work: Callable[[], T]) -> T:
+        return patiently(work, self._patience, self._address)
 
 
 def scored_frame(rows: Sequence[Row]) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""The four tables.
+"""The five tables.
 
 A change here needs a new revision in ``migrations/versions``; a test compares the two.
 """
@@ -41,6 +41,8 @@ runs = Table(
     Column("state", Text, nullable=False),
     Column("manifest", json_type(), nullable=False),
     Column("report", json_type()),
+    Column("subject", Text),
+    Index("runs_subject", "subject", "started_at"),
 )
 
 
@@ -75,7 +77,7 @@ ml_predictions = Table(
     Column("created_at", UtcTime, nullable=False),
     Index("ml_predictions_as_of", "as_of"),
     Index("ml_predictions_target_available_at", "target_available_at"),
-    Index("ml_predictions_run_id", "run_id"),
+    Index("ml_predictions_run", "run_id", "created_at"),
 )
 
 KEY = tuple(column.name for column in ml_predictions.primary_key)
@@ -117,3 +119,21 @@ states = Table(
     Column("sha256", Text, nullable=False),
     Column("created_at", UtcTime, nullable=False),
 )
+
+ledger = Table(
+    "work",
+    metadata,
+    Column("symbol", Text, primary_key=True),
+    Column("timeframe", Text, primary_key=True),
+    Column("as_of", UtcTime, primary_key=True),
+    Column("model_name", Text, primary_key=True),
+    Column("model_version", Text, primary_key=True),
+    Column("inputs", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("reason", Text),
+    Column("run_id", Text, ForeignKey("runs.id", name="work_run_fk"), nullable=False),
+    Column("finished_at", UtcTime, nullable=False),
+    Index("work_run_id", "run_id"),
+    Index("work_as_of", "timeframe", "as_of"),
+)
+"""What was done for a symbol and cutoff by a model, and from what."""
