@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import logging
+import json
 import re
-import sys
 from collections.abc import Iterator
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 from pydantic import BaseModel, SecretStr
 
@@ -26,8 +25,8 @@ def remember(config: BaseModel) -> None:
     Of a database's URL that is the password, of a web address all that comes after the host.
     """
     for secret in _secrets(config):
-        parts = [part for found in _parts(secret) for part in (found, unquote(found))]
-        _known.update(part for part in parts if len(part) >= _SHORTEST)
+        forms = (form for part in _parts(secret) if len(part) >= _SHORTEST for form in _forms(part))
+        _known.update(form for form in forms if len(form) >= _SHORTEST)
 
 
 def redact(text: str) -> str:
@@ -37,20 +36,10 @@ def redact(text: str) -> str:
     return text
 
 
-class Redacting(logging.Formatter):
-    """Formats log records without the secrets remembered."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        return redact(super().format(record))
-
-
-def log_to_stderr(level: int) -> None:
-    """Log to stderr from this level on; warnings of libraries are told only where everything is."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(Redacting("%(levelname)s %(name)s: %(message)s"))
-    logging.basicConfig(level=level, handlers=[handler], force=True)
-    logging.captureWarnings(True)
-    logging.getLogger("py.warnings").setLevel(logging.ERROR if level > logging.DEBUG else logging.WARNING)
+def _forms(part: str) -> Iterator[str]:
+    """Yield a part of a secret as it is, and as URLs, JSON and Python show it."""
+    yield from (part, unquote(part), quote(part, safe="", errors="surrogatepass"), repr(part)[1:-1])
+    yield from (json.dumps(part, ensure_ascii=ascii)[1:-1] for ascii in (False, True))
 
 
 def _parts(secret: str) -> Iterator[str]:

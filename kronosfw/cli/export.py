@@ -43,6 +43,7 @@ def command(
     from ..files import write_atomically
     from ..interchange import stored, tables
     from ..loading import load
+    from ..logs import tell
     from ..store import Store
 
     suffix = out.suffix.lower()
@@ -51,7 +52,7 @@ def command(
     if run is not None and as_of is not None:
         raise ConfigError("give --as-of or --run, not both: a run has its own cutoffs")
     config = with_store(load(file)[0], store)
-    with Store(config.store.get_secret_value()) as source:
+    with Store.of(config) as source:
         if run is None:
             by = as_of if isinstance(as_of, datetime) else None
             rows = stored.live(source, config.freq, config.universe.keys(), by)
@@ -69,12 +70,14 @@ def command(
         write_atomically(out, partial(tables.write_table, table, suffix))
     except OSError as error:
         raise ConfigError(f"{out}: cannot be written: {error.strerror}") from None
+    except ValueError as error:
+        raise ConfigError(f"--out {out}: {error}") from None
     lost = tables.unpaired(frame) if form == "nixtla" else []
     if lost:
         told = ", ".join(f"{level:g}" for level in lost)
-        click.echo(f"left out, for want of the level on the other side of the median: {told}", err=True)
+        tell(f"left out, for want of the level on the other side of the median: {told}")
     if actuals and frame["actual"].isna().any():
-        click.echo("some targets have no price yet: score them with `kronosfw score`", err=True)
+        tell("some targets have no price yet: score them with `kronosfw score`")
     names = ", ".join(sorted({row["model_name"] for row in rows}))
     cutoffs = sorted({row["as_of"] for row in rows})
     span = " to ".join(f"{when:%Y-%m-%d %H:%M} UTC" for when in dict.fromkeys((cutoffs[0], cutoffs[-1])))

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 
+from ..logs import Logging, printed
 from .signals import draining
 
 Progress = Callable[[str, int, int], None]
@@ -17,7 +18,7 @@ def progress() -> Iterator[Progress]:
 
     What plugins print meanwhile goes to stderr: stdout is for results.
     """
-    with draining() as drain, _display() as show, redirect_stdout(sys.stderr):
+    with draining() as drain, _display() as show, redirect_stdout(printed()):
 
         def report(stage: str, done: int, total: int) -> None:
             drain.check()
@@ -28,7 +29,7 @@ def progress() -> Iterator[Progress]:
 
 @contextmanager
 def _display() -> Iterator[Progress]:
-    if not sys.stderr.isatty():
+    if not sys.stderr.isatty() or Logging.current().format == "json":
         yield lambda stage, done, total: None
         return
     from rich.console import Console

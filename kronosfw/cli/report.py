@@ -39,6 +39,7 @@ def command(
     """
     from ..errors import DONE, PARTIAL
     from ..loading import load
+    from ..logs import tell
     from ..page.gather import gather
     from .progress import progress
 
@@ -59,5 +60,5 @@ def command(
 
         path = out or file.with_name("report.html")
         size = write(content, path)
-        click.echo(f"{path}, {size / 1e3:,.0f} kB", err=text or as_json)
+        (tell if text or as_json else click.echo)(f"{path}, {size / 1e3:,.0f} kB")
     return PARTIAL if content.troubles else DONE
