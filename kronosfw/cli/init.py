@@ -11,10 +11,14 @@ import click
 @click.command("init")
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False), default="kronosfw.yaml")
 @click.option("--force", is_flag=True, help="Overwrite a file that exists.")
-def command(file: Path, force: bool) -> None:
+@click.option("--supabase", is_flag=True, help="Print the SQL that makes a Supabase project's tables, and end.")
+def command(file: Path, force: bool, supabase: bool) -> None:
     """Write a commented configuration to start from."""
     from ..errors import ConfigError
 
+    if supabase:
+        click.echo(_ddl("supabase"), nl=False)
+        return
     text = files(__package__).joinpath("template.yaml").read_text("utf-8")
     try:
         with file.open("w" if force else "x", encoding="utf-8") as out:
@@ -24,3 +28,16 @@ def command(file: Path, force: bool) -> None:
     except OSError as error:
         raise ConfigError(f"{file}: cannot be written: {error.strerror}") from None
     click.echo(f"Wrote {file}. Next: kronosfw run {file}", err=True)
+
+
+def _ddl(feed: str) -> str:
+    """Return the SQL of a feed's tables; raises PluginError where no plugin installed has it."""
+    from ..errors import PluginError
+    from ..plugins import Plugins
+
+    plugins = Plugins.installed()
+    ddl = getattr(plugins.components["feed"].get(feed), "ddl", None)
+    if ddl is None:
+        wanted = f"the feed {feed} is not installed: pip install kronosfw-feeds-{feed}"
+        raise PluginError(plugins.explain("feed", feed) or wanted)
+    return str(ddl())

@@ -132,10 +132,12 @@ class CsvFile:
 
     @cached_property
     def _data(self) -> bytes:
-        data = self._head if len(self._head) < _LONGEST_LINE else self._bytes(self._max_bytes + 1)
-        if len(data) > self._max_bytes:
-            raise Fault(f"the file is larger than `max_bytes` ({self._max_bytes})")
-        return data.removeprefix(_BOM)
+        # A file that says that it is too large is not even read.
+        if self.path.stat().st_size <= self._max_bytes:
+            data = self._head if len(self._head) < _LONGEST_LINE else self._bytes(self._max_bytes + 1)
+            if len(data) <= self._max_bytes:
+                return data.removeprefix(_BOM)
+        raise Fault(f"the file is larger than `max_bytes` ({self._max_bytes})")
 
     def _bytes(self, most: int) -> bytes:
         with self.path.open("rb") as file:

@@ -5,13 +5,26 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Protocol
 
 import numpy as np
 
 from ...types import Fact, Moment
 from .faults import Fault
 from .kinds import Kinds, is_unscheduled, own_name
-from .options import FileOptions
+
+
+class Leads(Protocol):
+    """What is assumed of a calendar without history, and what its entries are called."""
+
+    @property
+    def kinds(self) -> Mapping[str, str]: ...
+    @property
+    def schedule_lead(self) -> timedelta: ...
+    @property
+    def consensus_lead(self) -> timedelta: ...
+    @property
+    def release_lag(self) -> timedelta: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,13 +37,15 @@ class Entry:
     latest: Moment
     """The latest moment at which it may have been: where it has a mere date, the end of that; else ``at``."""
     values: Mapping[str, float]
+    stored: Moment | None = None
+    """When the calendar came to hold its figures, where that is told: they were not known before."""
 
     @property
     def title(self) -> str:
         return f"{self.currency} {self.name}"
 
 
-def point_in_time(entries: Sequence[Entry], options: FileOptions) -> Iterator[Fact]:
+def point_in_time(entries: Sequence[Entry], options: Leads) -> Iterator[Fact]:
     """Yield what was known of each entry, and when: its date, then the consensus, then the figures.
 
     A calendar without history says neither when a date was set nor when the consensus formed, so both are
@@ -50,7 +65,7 @@ def point_in_time(entries: Sequence[Entry], options: FileOptions) -> Iterator[Fa
             yield Fact(kind, entry.at, known_at, values=values, event=event)
 
 
-def _versions(entry: Entry, options: FileOptions) -> Iterator[tuple[Moment, tuple[str, ...]]]:
+def _versions(entry: Entry, options: Leads) -> Iterator[tuple[Moment, tuple[str, ...]]]:
     """Yield when something about the entry became known, and which of its values."""
 
     def ahead(lead: timedelta) -> Moment:
@@ -60,7 +75,9 @@ def _versions(entry: Entry, options: FileOptions) -> Iterator[tuple[Moment, tupl
     if "forecast" in entry.values:
         yield ahead(options.consensus_lead), ("forecast",)
     if "actual" in entry.values:
-        yield entry.latest + np.timedelta64(options.release_lag), ("actual", "forecast", "previous")
+        released = entry.latest + np.timedelta64(options.release_lag)
+        known = released if entry.stored is None else max(released, entry.stored)
+        yield known, ("actual", "forecast", "previous")
 
 
 def _kinds(entries: Sequence[Entry], table: Kinds) -> Iterator[str]:

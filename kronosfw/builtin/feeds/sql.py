@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow as pa
 from sqlalchemy import Integer, Numeric, column, select, table
 from sqlalchemy.types import TypeEngine
 
 from ...errors import ConfigError, DataError, SymbolError
 from ...types import Fact, Finding, Span
-from .columns import VALUES, match
+from .columns import match
 from .database import Database
-from .faults import Fault, shown
+from .faults import Fault
+from .fetched import arrays
 from .options import SqlFeed
 from .plain import plain_facts, within
 from .query import Layout, TimeKey, bars_query, symbols_query, time_key
@@ -65,8 +65,7 @@ class SqlSource:
         rows = [row for part in self._database.rows(select(source).where(*conditions)) for row in part]
         clock = Clock(self._options.timezone, self._options.time_format)
         try:
-            arrays = {n.casefold(): array for n, array in _arrays(types, rows).items()}
-            facts = plain_facts(arrays, clock)
+            facts = plain_facts({n.casefold(): array for n, array in arrays(types, rows).items()}, clock)
         except Fault as fault:
             row = "" if fault.row is None else f", row {fault.row + 1}"
             raise DataError(f"{self._database.name}, table {name}{row}: {fault}") from None
@@ -123,36 +122,10 @@ class SqlSource:
         self, symbol: str, values: Sequence[Sequence[Any]], freq: str, span: Span
     ) -> pd.DataFrame | SymbolError:
         try:
-            arrays = _arrays(self._layout.columns, values)
-            rows = read_rows(arrays, self._options, self._options.time_format, freq)
+            columns = arrays(self._layout.columns, values)
+            rows = read_rows(columns, self._options, self._options.time_format, freq)
         except Fault as fault:
             return SymbolError(f"{self._database.name}, table {self._layout.table}, symbol {symbol}: {fault}")
         # A table has no order of its own.
         rows = rows[np.argsort(rows.time, kind="stable")]
         return frame(rows, span, closes=self._options.closes(freq))
-
-
-def _arrays(names: Iterable[str], rows: Sequence[Sequence[Any]]) -> dict[str, Any]:
-    """Return the columns of some rows as Arrow arrays; raises Fault."""
-    names = list(names)
-    columns: Iterable[Sequence[Any]] = zip(*rows, strict=True) if rows else [()] * len(names)
-    return {name: _array(values, name) for name, values in zip(names, columns, strict=True)}
-
-
-def _array(values: Sequence[Any], what: str) -> Any:
-    """Turn a column into an Arrow array; figures of bars, in whatever numeric type, become float64."""
-    try:
-        return pa.array(np.array(values, dtype=np.float64)) if what in VALUES else pa.array(values)
-    except (pa.ArrowException, TypeError, ValueError, OverflowError):
-        row = _first_odd(values) if what in VALUES else None
-        text = "values of different types" if row is None else f"{shown(values[row])}; expected a number"
-        raise Fault(f"{what} is {text}", row) from None
-
-
-def _first_odd(values: Sequence[Any]) -> int | None:
-    for row, value in enumerate(values):
-        try:
-            float(0 if value is None else value)
-        except (TypeError, ValueError, OverflowError):
-            return row
-    return None

@@ -1,0 +1,1 @@
+"""A feed that reads bars and dated events from a Supabase project, over Postgres or over REST."""
