@@ -38,7 +38,8 @@ def prepare(folder: Path, symbols: int) -> None:
 def run_backend(folder: Path, backend: str, symbols: int) -> None:
     """Run once and print a row of the table."""
     from kronosfw.loading import load
-    from kronosfw.pipeline import run
+    from kronosfw.pipeline import run, silent
+    from kronosfw.survey import Survey
 
     feed = {
         "parquet": "{type: parquet, path: bars.parquet}",
@@ -58,7 +59,8 @@ def run_backend(folder: Path, backend: str, symbols: int) -> None:
     assert report.exit_code == 0
     assert report.stored == 5 * symbols
     forecaster = config.forecasters[0].build()
-    windows = list(report.windows.values())
+    survey = Survey(config, config.forecast_symbols, config.as_of, BARS, silent)
+    windows = list(survey.windows(survey.symbols)[0].values())
     started = time.process_time()
     for start in range(0, len(windows), config.batch):
         forecaster.forecast(windows[start : start + config.batch], config.quantiles)

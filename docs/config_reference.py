@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from annotated_types import Ge, Gt, Le, Lt
 from kronosfw_chronos2 import plugin as chronos2
+from kronosfw_feeds_supabase import plugin as feeds_supabase
 from kronosfw_kronos_event import plugin as kronos_event
 from kronosfw_meta_lgbm import plugin as meta_lgbm
 from kronosfw_timesfm import plugin as timesfm
@@ -28,8 +29,12 @@ from kronosfw.config import (
     Checks,
     Config,
     Drift,
+    HereOptions,
     Instrument,
+    Metrics,
     PluginsSection,
+    ProcessesOptions,
+    RayOptions,
     Retraining,
     Section,
     Training,
@@ -83,6 +88,10 @@ SECTIONS: tuple[tuple[str, type[Section]], ...] = (
     ("training", Training),
     ("retraining", Retraining),
     ("drift", Drift),
+    ("executor: in_process", HereOptions),
+    ("executor: processes", ProcessesOptions),
+    ("executor: ray", RayOptions),
+    ("metrics", Metrics),
     ("plugins", PluginsSection),
 )
 COMPONENTS = {
@@ -104,13 +113,15 @@ def reference() -> str:
     plugins.add("chronos2", chronos2)
     plugins.add("timesfm", timesfm)
     plugins.add("meta_lgbm", meta_lgbm)
+    plugins.add("feeds_supabase", feeds_supabase)
     return "\n".join([INTRODUCTION, *_page(plugins)])
 
 
 def _page(plugins: Plugins) -> Iterator[str]:
     yield from ("## The file", "", *_table(Config))
     for title, section in SECTIONS:
-        yield from (f"## {title}", "", inspect.getdoc(section) or "", "", *_table(section))
+        options = _table(section) if section.model_fields.keys() - {"type"} else ("It has no options.", "")
+        yield from (f"## {title}", "", inspect.getdoc(section) or "", "", *options)
     for kind, title in COMPONENTS.items():
         yield from (f"## {title}", "")
         classes = plugins.components[kind].values()
@@ -132,7 +143,7 @@ def _about(cls: type[Component]) -> str:
 def _table(model: type[BaseModel]) -> Iterator[str]:
     yield from ("| option | value | default | meaning |", "|---|---|---|---|")
     for name, field in model.model_fields.items():
-        if name == "type" and issubclass(model, Component):
+        if name == "type":
             continue
         cells = f"`{field.alias or name}`", _value(field), _default(field), field.description or ""
         yield f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
@@ -165,7 +176,8 @@ def _words(annotation: Any) -> str:
         if annotation is base:
             title = COMPONENTS[kind]
             return f"[{kind.replace('_', ' ')}](#{title.lower().replace(' ', '-')})"
-    return f"[{annotation.__name__}](#{_anchor(annotation)})"
+    chosen = annotation.model_fields.get("type")
+    return f"[{chosen.default if chosen else annotation.__name__}](#{_anchor(annotation)})"
 
 
 def _anchor(model: type[BaseModel]) -> str:

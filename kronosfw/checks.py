@@ -53,6 +53,20 @@ class DataReport:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """How many bars there are, and when the first and the last of them opened."""
+
+    bars: int
+    first: Moment | None
+    last: Moment | None
+
+    @classmethod
+    def of(cls, bars: Bars) -> Extent:
+        opens = bars.times.time
+        return cls(len(bars), *((opens[0], opens[-1]) if len(bars) else (None, None)))
+
+
 class Inspection:
     """The checks of one symbol, and the report that grows as they go."""
 
@@ -105,16 +119,14 @@ class Inspection:
             raise SymbolError(f"{self._symbol}: no bar is complete by {_show(until)}")
         return Bars(self._symbol, grid[positions], values, columns)
 
-    def history(self, bars: Bars, cutoff: Moment) -> None:
-        """Check that the bars reach up to the cutoff and are enough; raises SymbolError if not."""
-        n = len(bars)
-        report = self.report
-        report.bars = n
-        if n:
-            report.first, report.last = bars.times.time[0], bars.times.time[-1]
-            missing = len(self._market.since(bars.times.time[-1], cutoff, self._freq))
+    def history(self, extent: Extent, cutoff: Moment) -> None:
+        """Check that bars reach up to the cutoff and are enough; raises SymbolError if not."""
+        n, report = extent.bars, self.report
+        report.bars, report.first, report.last = n, extent.first, extent.last
+        if extent.last is not None:
+            missing = len(self._market.since(extent.last, cutoff, self._freq))
             if missing > self._checks.max_stale:
-                self._found("stale", missing, f"the last bar opened {_show(bars.times.time[-1])}")
+                self._found("stale", missing, f"the last bar opened {_show(extent.last)}")
         if n < self._checks.min_history:
             self._found("short_history", n, f"{n} bars, checks.min_history is {self._checks.min_history}")
 

@@ -12,6 +12,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    SecretStr,
     SerializeAsAny,
     field_validator,
     model_validator,
@@ -235,6 +236,70 @@ class Drift(Section):
     )
 
 
+class HereOptions(Section):
+    """Members forecast in the process of the command, one after the other."""
+
+    type: Literal["in_process"] = "in_process"
+
+
+class ProcessesOptions(Section):
+    """Members forecast in processes beside that of the command, which may die or hang without harm."""
+
+    type: Literal["processes"] = "processes"
+    workers: int | None = Field(
+        None, ge=1, le=256, description="Processes; one for each processor of the machine unless given."
+    )
+
+
+class RayOptions(Section):
+    """Members forecast on a Ray cluster, whose nodes may die; needs the extra `ray`."""
+
+    type: Literal["ray"] = "ray"
+    address: str = Field(
+        "auto",
+        min_length=1,
+        description="`auto` for the cluster that this machine is a node of, `host:port` of a head, "
+        "`ray://host:port`, or `local` for one of its own on this machine.",
+    )
+    workers: int | None = Field(
+        None, ge=1, le=4096, description="Actors; as many as the cluster has room for unless given."
+    )
+    cpus: float = Field(1, ge=0, description="Processors of each actor, and its threads.")
+    gpus: float = Field(0, ge=0, description="GPUs of each actor.")
+    token: SecretStr | None = Field(
+        None, description="Token of a cluster that asks for one; unless given, what RAY_AUTH_MODE says."
+    )
+
+
+ExecutorOptions = Annotated[HereOptions | ProcessesOptions | RayOptions, Field(discriminator="type")]
+
+
+class Metrics(Section):
+    """A file for the textfile collector of Prometheus' node exporter; needs the extra `metrics`."""
+
+    path: LocalPath = Field(description="The file, such as /var/lib/node_exporter/kronosfw.prom.")
+    labels: dict[str, str] = Field(
+        default_factory=dict, description="Labels of all its metrics, such as `schedule: daily`."
+    )
+
+    @field_validator("path", mode="after")
+    @classmethod
+    def _is_collected(cls, path: Path) -> Path:
+        if path.suffix != ".prom":
+            raise ValueError("the name must end in .prom, or the collector does not read it")
+        return path
+
+    @field_validator("labels", mode="after")
+    @classmethod
+    def _names(cls, labels: dict[str, str]) -> dict[str, str]:
+        for name in labels:
+            if not re.fullmatch(r"[a-zA-Z_][a-zA-Z0-9_]*", name) or name.startswith("__"):
+                raise ValueError(f"{name}: a label is of letters, digits and underscores, and begins with a letter")
+            if name in ("stage", "model", "run_id", "version"):
+                raise ValueError(f"{name}: metrics have a label of that name already; call it something else")
+        return labels
+
+
 class PluginsSection(Section):
     """Which installed plugins to leave out."""
 
@@ -286,6 +351,9 @@ class Config(Section):
     )
     checkpoint_root: LocalPath | None = Field(None, description="Folder of the checkpoints.")
     store: DatabaseUrl = Field(description="Where results go: a SQLAlchemy URL.")
+    store_patience: float = Field(
+        30.0, ge=0, description="Seconds for which a store that cannot be reached is tried again before giving up."
+    )
     spool: LocalPath = Field(
         Path("spool"),
         validate_default=True,
@@ -297,7 +365,13 @@ class Config(Section):
     min_symbols: float = Field(
         0.5, ge=0, le=1, description="Share of symbols that must succeed for anything to be stored."
     )
-    batch: int = Field(256, ge=1, description="Most windows handed to a forecaster at once.")
+    batch: int = Field(
+        256, ge=1, description="Most windows handed to a forecaster at once, and symbols stored together."
+    )
+    executor: ExecutorOptions = Field(
+        default_factory=HereOptions, description="Where members forecast: `in_process`, `processes` or `ray`."
+    )
+    metrics: Metrics | None = Field(None, description="A file of metrics that each run writes.")
     plugins: Annotated[PluginsSection, _NOTHING_IS_EMPTY] = Field(
         default_factory=PluginsSection, description="Plugins to leave out."
     )

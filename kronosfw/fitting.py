@@ -42,7 +42,7 @@ def fit_ensemble(config: Config, plugins: Plugins, cutoff: datetime) -> FitRepor
         raise ConfigError(
             "there is nothing to fit: the configuration's `ensembler` does not learn, or there is none"
         )
-    with Store(config.store.get_secret_value()) as store:
+    with Store.of(config) as store:
         # As of the last outcome, so that a run as of the bar that brought it finds what was learned.
         cutoff = store.last_outcome(cutoff, timeframe=config.freq) or cutoff
         lessons = Stored(store, cutoff, config.freq, config.horizon)

@@ -24,7 +24,7 @@ from .interfaces import (
 if TYPE_CHECKING:
     import click
 
-    from .pipeline import Run, RunReport
+    from .runs import Run, RunReport
     from .types import Alert, Forecast
 
 hookspec = pluggy.HookspecMarker("kronosfw")

@@ -264,7 +264,10 @@ class Component(BaseModel):
 
 
 class FeedConfig(Component):
-    """Options of a feed."""
+    """Options of a feed.
+
+    One that reads tables of its own may have a class method ``ddl() -> str``: the SQL that makes them.
+    """
 
     def build(self) -> Feed:
         raise NotImplementedError
@@ -291,6 +294,12 @@ class ForecasterConfig(Component):
     )
     context: int | None = Field(
         None, ge=2, description="Bars of context for this model; the file's `context` unless given."
+    )
+    timeout: float | None = Field(
+        None,
+        gt=0,
+        description="Seconds that a batch of windows may take, loading the model included; unlimited unless given. "
+        "One that takes longer is tried again, then by halves, so that a window that hangs is left out alone.",
     )
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 from .errors import StoreError
@@ -33,7 +34,7 @@ class Learned:
     past: pd.DataFrame | None = None
     """What it has learned from, where the state does not tell all."""
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """A digest of all that the numbers depend on."""
         return digest(["" if self.past is None else fingerprint(self.past), self.state], 16)
@@ -58,8 +59,8 @@ class Lessons(Protocol):
         """Return the newest state of a model and until when it had learned; None where there is none."""
         ...
 
-    def envelopes(self, model: str) -> pd.DataFrame:
-        """Return what a model forecast for the last step in the year before, as ``Store.envelopes`` does."""
+    def envelopes(self, model: str, symbols: Sequence[str]) -> pd.DataFrame:
+        """Return what a model forecast of symbols, for the last step in the year before, as ``Store.envelopes``."""
         ...
 
     def coverage(self, model: str) -> Mapping[str, tuple[float, int]]:
@@ -89,10 +90,15 @@ class Stored:
     def learned(self, model: str, options: str) -> tuple[datetime, Mapping[str, Any]] | None:
         return self._open.learned(model, self.timeframe, options, self.cutoff)
 
-    def envelopes(self, model: str) -> pd.DataFrame:
+    def envelopes(self, model: str, symbols: Sequence[str]) -> pd.DataFrame:
         before = self.cutoff - timedelta(microseconds=1)
         return self._open.envelopes(
-            before, timeframe=self.timeframe, models=[model], step=self.horizon, since=self.cutoff - YEAR
+            before,
+            timeframe=self.timeframe,
+            models=[model],
+            step=self.horizon,
+            since=self.cutoff - YEAR,
+            symbols=symbols,
         )
 
     def coverage(self, model: str) -> Mapping[str, tuple[float, int]]:

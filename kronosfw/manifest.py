@@ -16,7 +16,11 @@ from .plugins import Plugins
 from .types import Bars, Fact, Moment, Window
 
 _LIBRARIES = ("arch", "exchange_calendars", "numpy", "pandas", "pyarrow", "scipy", "statsforecast", "tzdata")
-_IRRELEVANT = {"plugins", "batch", "store", "spool", "min_symbols", "retraining", "alerts", "backtest", "drift"}
+_IRRELEVANT: dict[str, Any] = {
+    **dict.fromkeys(("alerts", "backtest", "batch", "drift", "executor", "metrics", "min_symbols"), True),
+    **dict.fromkeys(("plugins", "retraining", "spool", "store", "store_patience"), True),
+    "forecasters": {"__all__": {"timeout"}},
+}
 """Settings that no number depends on."""
 
 
@@ -35,7 +39,7 @@ def manifest(
     ``data`` is a digest of all that the models see, and ``learned`` has one by model of what it has learned from.
     """
     return {
-        "config": config.model_dump(mode="json", exclude=_IRRELEVANT),
+        "config": relevant(config),
         "symbols": list(symbols),
         "cutoff": f"{cutoff}Z",
         "data": data,
@@ -48,6 +52,11 @@ def manifest(
             **plugins.versions(),
         },
     }
+
+
+def relevant(config: Config) -> dict[str, Any]:
+    """Return the settings that numbers depend on, as plain values; secrets are masked."""
+    return config.model_dump(mode="json", exclude=_IRRELEVANT)
 
 
 def _libraries() -> dict[str, str]:
@@ -69,16 +78,16 @@ def digest(content: Any, length: int = 8) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:length]
 
 
-def fingerprint(windows: Sequence[Window]) -> str:
-    """Return a digest of everything the forecasters see."""
-    hasher = hashlib.sha256()
-    for window in windows:
-        covariates = window.covariates
-        head = (window.symbol, window.bars.columns, window.asset_class, covariates and covariates.names)
-        hasher.update(repr(head).encode())
-        arrays = [*_arrays(window), *((covariates.values, covariates.mask) if covariates else ())]
-        for array in arrays:
-            hasher.update(array.tobytes())
+def fingerprint(window: Window) -> str:
+    """Return a digest of everything that forecasters see of one symbol."""
+    covariates = window.covariates
+    head = (window.symbol, window.bars.columns, window.asset_class, window.seed, covariates and covariates.names)
+    hasher = hashlib.sha256(repr(head).encode())
+    for array in (
+        *(window.bars.times.time, window.bars.times.available_at, window.bars.values, window.future.time),
+        *((covariates.values, covariates.mask) if covariates else ()),
+    ):
+        hasher.update(array.tobytes())
     return hasher.hexdigest()
 
 
@@ -95,7 +104,3 @@ def market_fingerprint(bars: Iterable[Bars], facts: Iterable[Fact]) -> str:
     )
     hasher.update("\n".join(sorted(told)).encode())
     return hasher.hexdigest()
-
-
-def _arrays(window: Window) -> tuple[Any, ...]:
-    return (window.bars.times.time, window.bars.times.available_at, window.bars.values, window.future.time)

@@ -22,7 +22,7 @@ from .types import Checkpoint, Forecast, Window
 
 def options_version(component: Component, plugins: Plugins, *more: Any) -> str:
     """Return the release that provides a component and a digest of its options and of what else shapes it."""
-    options = component.model_dump(mode="json", exclude={"name", "context"})
+    options = component.model_dump(mode="json", exclude={"name", "context", "timeout"})
     return f"{plugins.release(type(component))}+{digest([options, *more])}"
 
 

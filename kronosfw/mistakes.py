@@ -54,6 +54,9 @@ def _sentence(model: type[Config], document: Document, error: Any) -> str:
         siblings = _fields(model, document.data, loc[:-1])
         known = did_you_mean(str(loc[-1]), siblings) or f"; known here: {', '.join(siblings)}"
         text = f"there is no such option{known}"
+    elif error["type"] in ("union_tag_invalid", "union_tag_not_found"):
+        tag, known = error["ctx"].get("tag"), error["ctx"].get("expected_tags")
+        text = f"there is no type {tag}; there are {known}" if tag else "give its `type`"
     elif error["type"] == "missing":
         text = f"missing; add `{loc[-1]}:`"
     else:

@@ -1,105 +1,43 @@
-"""The run: feed → windows → encoders → forecasters → ensembler → store → report."""
+"""The run: feed → windows → encoders → forecasters → ensembler → store → report.
+
+Symbols are forecast some at a time. What comes of a batch is written with a note of what that finishes, and let go:
+memory does not grow with the number of symbols, and a run that dies is resumed where it was.
+"""
 
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import nullcontext
-from dataclasses import asdict, dataclass, field, replace
+from contextlib import closing, nullcontext
+from copy import deepcopy
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any
 
-import numpy as np
-
-from .checks import DataReport
+from . import prometheus
 from .config import Config
 from .drift import Departure, watch_drift
-from .encoding import build_encoders, leaders_of, lookback_of
-from .errors import DONE, PARTIAL, ConfigError, DataError, StoreError
+from .errors import ConfigError, DataError, Interrupted, StoreError
+from .executing import executor_for
 from .explain import explain_members
-from .freq import is_daily, minutes
-from .interfaces import Weights
-from .isolation import isolate, reason
-from .lessons import Learned, Stored
-from .manifest import fingerprint, manifest, run_id
-from .members import Member, build_members, longest_context, run_member
+from .forecasting import Told, Troupe
+from .isolation import reason
+from .journal import RUNNING, Journal
+from .lessons import Stored
+from .manifest import digest, fingerprint, manifest, relevant, run_id
+from .members import Member, build_members, longest_context
 from .plugins import Plugins
-from .reading import Failure, Market, Progress, listed, read, read_facts
+from .reading import Failure, Progress, listed
 from .rows import as_datetime, prediction_rows
+from .runs import Run, RunReport
 from .serving import Server, build_server
-from .store import Store, learned_row, spool
-from .types import Forecast, Moment, Window
-from .windows import Cutter
+from .store import Row, Store, learned_row
+from .survey import Survey
+from .types import Forecast, Window
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Run:
-    """What was asked for; observers get it."""
-
-    config: Config
-    symbols: tuple[str, ...]
-    as_of: datetime | str
-    started_at: datetime
-    explain: bool = False
-
-
-@dataclass(frozen=True)
-class RunReport:
-    """What came of a run."""
-
-    run_id: str
-    manifest: Mapping[str, Any]
-    """All that the numbers depend on, as plain values."""
-    cutoff: Moment
-    symbols: tuple[str, ...]
-    """The symbols asked for."""
-    forecasts: tuple[Forecast, ...]
-    """Members' and ensemble's, by symbol in the order asked for."""
-    windows: Mapping[str, Window]
-    versions: Mapping[str, Mapping[str, str]]
-    """Model → asset class → version."""
-    data: Mapping[str, DataReport]
-    failures: tuple[Failure, ...]
-    weights: Mapping[str, Weights] = field(default_factory=dict)
-    """Licence and training cut-off by model, for those that come with weights."""
-    learned: Mapping[str, Learned] = field(default_factory=dict)
-    """By model, what an ensemble or a calibration has learned for this cutoff."""
-    drifts: tuple[Departure, ...] = ()
-    """Members that have parted company."""
-    store: str = ""
-    """Where the results are, without its password."""
-    stored: int = 0
-    """Rows that the run added or changed in the store."""
-    spooled: str = ""
-    """The file that holds the results where the store could not be used."""
-    trouble: str = ""
-    """Why the store could not be used."""
-    seconds: float = 0.0
-
-    @property
-    def exit_code(self) -> int:
-        """The exit code that the run ends with."""
-        if self.spooled:
-            return StoreError.exit_code
-        return PARTIAL if self.failures else DONE
-
-    @property
-    def served(self) -> tuple[str, ...]:
-        """The symbols that have a forecast."""
-        have = {f.symbol for f in self.forecasts}
-        return tuple(s for s in self.symbols if s in have)
-
-    def as_json(self) -> dict[str, Any]:
-        """Return what went wrong and what was found in the data, as plain values."""
-        return {
-            "symbols": len(self.symbols),
-            "served": len(self.served),
-            "failures": [asdict(f) for f in self.failures],
-            "data": [r.as_json() for r in self.data.values() if r.findings],
-        }
 
 
 def silent(stage: str, done: int, total: int) -> None:
@@ -113,23 +51,40 @@ def run(
     as_of: datetime | str | None = None,
     symbols: Sequence[str] | None = None,
     explain: bool = False,
+    resume: bool = False,
     progress: Progress = silent,
 ) -> RunReport:
     """Forecast the symbols as of a cutoff and store the results, with ``explain`` what moved them as well.
 
-    Raises ConfigError for a user's mistake, DataError where fewer than ``min_symbols`` of the symbols could be
-    forecast (nothing is written then), StoreError where the store cannot be used and Interrupted if
-    ``progress`` does. Running again with the same inputs changes nothing.
+    With ``resume``, what an earlier run finished with the same inputs is not done again, and if the last run of
+    these symbols with this configuration did not end, this one has its cutoff.
+
+    Raises ConfigError for a user's mistake, DataError where fewer than ``min_symbols`` of the symbols can be
+    forecast (nothing is written where that is known before), StoreError where the results can be written nowhere,
+    and Interrupted, once what is under way is written, if ``progress`` does. Running again with the same inputs
+    changes nothing.
     """
     if explain and not config.encoders:
         raise ConfigError("there is nothing to explain without events: list `encoders:`, or leave out --explain")
     subject = Run(config, _chosen(config, symbols), as_of or config.as_of, datetime.now(UTC), explain)
+    metrics = config.metrics
+    if metrics is not None:
+        prometheus.require()
     plugins.notify("before_run", run=subject)
     try:
-        report = _run(subject, plugins, progress)
+        store, trouble = _open(config)
+        with store or nullcontext():
+            if resume and store is not None:
+                subject = _resumed(subject, store, cutoff_given=as_of is not None)
+            report = _UnderWay(subject, plugins, store, trouble, progress).run(resume)
     except BaseException as error:
+        if metrics is not None:
+            seconds = (datetime.now(UTC) - subject.started_at).total_seconds()
+            prometheus.write_failure(metrics.path, error, seconds, metrics.labels)
         plugins.notify("on_run_error", run=subject, error=error)
         raise
+    if metrics is not None:
+        prometheus.write_run(metrics.path, report, metrics.labels)
     plugins.notify("after_run", run=subject, report=report)
     return report
 
@@ -144,123 +99,340 @@ def _chosen(config: Config, symbols: Sequence[str] | None) -> tuple[str, ...]:
     return chosen
 
 
-def _run(subject: Run, plugins: Plugins, progress: Progress) -> RunReport:
-    store, trouble = _open(subject.config)
-    with store or nullcontext():
-        report = _forecast(subject, plugins, store, progress)
-        if len(report.served) < max(subject.config.min_symbols * len(report.symbols), 1):
-            raise DataError(
-                f"{len(report.served)} of {len(report.symbols)} symbols could be forecast, min_symbols is "
-                f"{subject.config.min_symbols:g}; nothing was written{listed(report.failures)}"
-            )
-        rows = list(_rows(report))
-        for forecast in report.forecasts:
-            plugins.notify("after_forecast", run=subject, forecast=forecast)
-        progress("storing", 0, 1)
-        report = _keep(report, rows, subject, store, trouble)
-        if store is not None and report.stored:
-            report = replace(report, drifts=_drifts(report, subject.config, plugins, store))
-    return replace(report, seconds=(datetime.now(UTC) - subject.started_at).total_seconds())
-
-
-def _forecast(subject: Run, plugins: Plugins, store: Store | None, progress: Progress) -> RunReport:
-    """Do all but storing."""
-    config = subject.config
-    members, failures = build_members(config, plugins, subject.symbols)
-    server, failed = build_server(config.ensembler, config, plugins)
-    failures += failed
-    market, windows, failed = _cut(subject, members, progress)
-    failures += failed
-    log.info("%d windows as of %s UTC", len(windows), market.cutoff)
-
-    forecasts: list[Forecast] = []
-    for member in members:
-        found, failed = run_member(member, list(windows.values()), server.member_levels, config.batch, progress)
-        log.info("%s %s: %d forecasts, %d failures", member.name, member.options, len(found), len(failed))
-        forecasts += found
-        failures += failed
-    lessons = Stored(store, as_datetime(market.cutoff), config.freq, config.horizon)
-    served = server.serve(windows, forecasts, lessons, market.cutoff)
-    failures += served.failures
-    made = {(f.symbol, f.model): f for f in served.forecasts}
-    if subject.explain:
-        # Last, so that nothing else can depend on it.
-        explained, failed = explain_members(members, windows, forecasts, config.batch, progress)
-        made |= {(f.symbol, f.model): f.only(config.quantiles, config.horizon) for f in explained}
-        failures += failed
-
-    versions = _versions(members, server, {config.universe[symbol].asset_class for symbol in subject.symbols})
-    learned = {name: its.digest for name, its in served.learned.items()}
-    content = manifest(
-        config,
-        plugins,
-        market.cutoff,
-        symbols=list(windows),
-        data=fingerprint(list(windows.values())),
-        models=versions,
-        learned=learned,
-    )
-    place = {symbol: i for i, symbol in enumerate(subject.symbols)}
-    order = {name: i for i, name in enumerate(config.model_names)}
-    return RunReport(
-        run_id=run_id(content),
-        manifest=content,
-        cutoff=market.cutoff,
-        symbols=subject.symbols,
-        forecasts=tuple(sorted(made.values(), key=lambda f: (place[f.symbol], order[f.model]))),
-        windows=MappingProxyType(windows),
-        versions=versions,
-        data=MappingProxyType(market.reports),
-        failures=tuple(failures),
-        weights=MappingProxyType(config.weights),
-        learned=served.learned,
-    )
-
-
 def _open(config: Config) -> tuple[Store | None, str]:
     """Open the store; where it cannot be used the run goes on, and its results are spooled."""
     try:
-        return Store(config.store.get_secret_value()), ""
+        return Store.of(config), ""
     except StoreError as error:
         return None, str(error)
 
 
-def _cut(
-    subject: Run, members: Sequence[Member], progress: Progress
-) -> tuple[Market, dict[str, Window], list[Failure]]:
-    """Read the market and cut each symbol's window; symbols that fail are set apart."""
-    config = subject.config
-    encoders = build_encoders(config)
-    leaders = leaders_of(encoders)
-    longest = longest_context(members, config)
-    symbols = list(dict.fromkeys([*subject.symbols, *leaders]))
-    needed = max(longest, config.checks.min_history)
-    # In the time of so many bars of one market another may have this many times as many.
-    most = 2 if is_daily(config.freq) else 6
-    further = dict.fromkeys(leaders, most * needed + lookback_of(encoders))
-    market = read(config, symbols, subject.as_of, progress, last=needed, further=further)
-    market.require_history()
-    market.require_any()
-    # The facts reach back as far for every symbol, whichever others are read beside it.
-    reach = np.timedelta64(needed * minutes(config.freq) * most, "m")
-    facts = read_facts(config, symbols, market.cutoff - reach, market.cutoff, market.calendar) if encoders else []
-    cutter = Cutter.of(config, longest, encoders, facts, market.bars)
-    ready = [s for s in subject.symbols if s in market.bars]
+def _about(subject: Run) -> str:
+    """Return what runs have in common that forecast the same symbols in the same way, whatever the cutoff."""
+    return digest([relevant(subject.config), subject.symbols], 16)
 
-    def cut(chunk: Sequence[str]) -> list[Window]:
+
+def _resumed(subject: Run, store: Store, *, cutoff_given: bool) -> Run:
+    """Return the run with the cutoff of the last one like it, if that did not end."""
+    try:
+        last = store.newest(_about(subject))
+    except StoreError as error:
+        log.warning("it is not known what can be resumed: %s", error)
+        return subject
+    if last is None or last["state"] != RUNNING or cutoff_given:
+        return subject
+    cutoff = last["manifest"]["cutoff"].removesuffix("Z")
+    log.info("resuming run %s as of %s UTC", last["id"], cutoff)
+    return replace(subject, as_of=datetime.fromisoformat(cutoff).replace(tzinfo=UTC))
+
+
+class _UnderWay:
+    """A run under way."""
+
+    def __init__(
+        self, subject: Run, plugins: Plugins, store: Store | None, trouble: str, progress: Progress
+    ) -> None:
+        """``trouble`` says why there is no store."""
+        self._subject, self._config, self._plugins = subject, subject.config, plugins
+        self._store, self._trouble, self._progress = store, trouble, progress
+        self._failures: list[Failure] = []
+        self._forecasts: list[Forecast] = []
+        self._windows: dict[str, Window] = {}
+        self._resumed: list[str] = []
+        self._took: dict[str, float] = {}
+        self._retried = 0
+        self._written = False
+        self._left = 0
+        """Symbols whose turn has not come."""
+
+    def run(self, resume: bool) -> RunReport:
+        """Do all of it."""
+        subject, config = self._subject, self._config
+        members, failed = build_members(config, self._plugins, subject.symbols)
+        self._failures += failed
+        self._members = members
+        self._server, failed = build_server(config.ensembler, config, self._plugins)
+        self._failures += failed
+        began = time.perf_counter()
+        self._survey = survey = Survey(
+            config, subject.symbols, subject.as_of, longest_context(members, config), self._progress
+        )
+        self._spent("reading", began)
+        self._failures += survey.failures
+        self._left = len(survey.symbols)
+        self._require()
+        self._lessons = Stored(self._store, as_datetime(survey.cutoff), config.freq, config.horizon)
+        self._taught = self._server.learn(self._lessons, survey.cutoff)
+        self._failures += self._taught.failures
+        classes = {config.universe[symbol].asset_class for symbol in subject.symbols}
+        self._versions = _versions(members, self._server, classes)
+        content = self._manifest()
+        self._journal = Journal(
+            self._store,
+            self._trouble,
+            config.spool,
+            {
+                "id": run_id(content),
+                "started_at": subject.started_at,
+                "manifest": content,
+                "subject": _about(subject),
+            },
+        )
+        self._id = run_id(content)
+        about = {"run_id": self._id, "stage": "reading", "seconds": round(self._took["reading"], 3)}
+        log.info("%d symbols as of %s UTC", len(survey.symbols), survey.cutoff, extra=about)
+        self._finished = self._worked() if resume else {}
+        try:
+            stopped = self._forecast()
+        except DataError:
+            if self._written:
+                self._journal.close("failed", self._report(content).as_json())
+            raise
+        report = self._report(content)
+        if stopped is not None:
+            raise Interrupted(
+                f"stopped on a signal when {len(report.served)} of {len(report.symbols)} symbols were forecast; "
+                "`kronosfw run FILE --resume` goes on from there"
+            ) from stopped
+        self._journal.close("partial" if report.failures else "done", report.as_json())
+        report = replace(report, **self._where(), drifts=self._drifts(report))
+        return replace(report, seconds=(datetime.now(UTC) - subject.started_at).total_seconds())
+
+    def _manifest(self) -> dict[str, Any]:
+        return manifest(
+            self._config,
+            self._plugins,
+            self._survey.cutoff,
+            symbols=list(self._survey.symbols),
+            data=self._survey.data,
+            models=self._versions,
+            learned={name: its.digest for name, its in self._taught.learned.items()},
+        )
+
+    def _forecast(self) -> Interrupted | None:
+        """Forecast and write batch by batch; return what asked to stop before the end."""
+        config, executor = self._config, executor_for(self._config)
+        troupe = Troupe(self._members, config, self._server.member_levels, executor)
+        total, done = len(self._survey.symbols), dict.fromkeys((m.name for m in self._members), 0)
+        stopped: Interrupted | None = None
+
+        def show(stage: str, count: int, of: int) -> None:
+            nonlocal stopped
+            try:
+                self._progress(stage, count, of)
+            except Interrupted as asked:
+                stopped = asked
+
+        def counted(member: str, more: int) -> None:
+            done[member] += more
+            show(member, done[member], total)
+
+        # Every worker has something to do, and what is held at a time stays small.
+        size = max(min(config.batch, -(-total // executor.workers)), 1)
+        under_way: list[_Batch] = []
+
+        def windows() -> Iterator[Sequence[Window]]:
+            for start in range(0, total, size):
+                show("forecasting", start, total)
+                if stopped is not None:
+                    return
+                under_way.append(self._cut(self._survey.symbols[start : start + size]))
+                yield list(under_way[-1].windows.values())
+
+        with closing(troupe.forecast(windows(), counted)) as told:
+            for its in told:
+                self._keep(under_way.pop(0), its, show)
+        return stopped if self._left else None
+
+    def _cut(self, symbols: Sequence[str]) -> _Batch:
+        """Cut the windows of what is not finished yet."""
+        began = time.perf_counter()
+        windows, failures = self._survey.windows(symbols)
+        inputs = {symbol: self._inputs(window) for symbol, window in windows.items()}
+        finished = [s for s, window in windows.items() if self._is_finished(s, window.asset_class, inputs[s])]
+        for symbol in finished:
+            del windows[symbol]
+        self._spent("reading", began)
+        return _Batch(symbols, windows, inputs, failures, finished)
+
+    def _keep(self, batch: _Batch, told: Told, show: Progress) -> None:
+        """Serve what the members made of a batch, write it, and remember what there is to tell of it."""
+        config, windows = self._config, batch.windows
+        began = time.perf_counter()
+        served = self._server.serve(self._taught, windows, told.forecasts, self._lessons)
+        self._spent("serving", began)
+        failures = [*batch.failures, *told.failures, *served.failures]
+        made = {(f.symbol, f.model): f for f in served.forecasts}
+        if self._subject.explain:
+            # Last, so that nothing else can depend on it.
+            before, total = len(self._survey.symbols) - self._left, len(self._survey.symbols)
+
+            def further(stage: str, count: int, of: int) -> None:
+                show(stage, before + count, total)
+
+            explained, failed = explain_members(self._members, windows, told.forecasts, config.batch, further)
+            made |= {(f.symbol, f.model): f.only(config.quantiles, config.horizon) for f in explained}
+            failures += failed
+        place = {symbol: i for i, symbol in enumerate(windows)}
+        order = {name: i for i, name in enumerate(config.model_names)}
+        forecasts = sorted(made.values(), key=lambda f: (place[f.symbol], order[f.model]))
+
+        for failure in failures:
+            log.info("%s", failure.reason, extra={"run_id": self._id, **asdict(failure)})
+        self._failures += failures
+        self._resumed += batch.finished
+        self._retried += told.retried
+        for name, seconds in told.seconds.items():
+            self._took[name] = self._took.get(name, 0.0) + seconds
+        self._forecasts += [replace(f, samples=None) for f in forecasts]
+        # A slice would keep the whole window.
+        self._windows |= {f.symbol: deepcopy(windows[f.symbol].last(1)) for f in forecasts}
+        self._left -= len(batch.symbols)
+        self._require()
+        rows = [row for f in forecasts for row in prediction_rows(f, windows[f.symbol], self._version(f, windows))]
+        for forecast in forecasts:
+            self._plugins.notify("after_forecast", run=self._subject, forecast=forecast)
+        began = time.perf_counter()
+        show("storing", 0, 1)
+        if rows:
+            told_so_far = {"symbols": len(self._subject.symbols), "left": self._left}
+            self._journal.write(rows, self._work(batch, forecasts, failures), self._lesson_rows(), told_so_far)
+            self._written = True
+        if self._journal.trouble:
+            # What was not to be had is not waited for again.
+            self._taught = replace(self._taught, coverage={})
+        self._spent("storing", began)
+        log.info(
+            "%d of %d symbols left",
+            self._left,
+            len(self._subject.symbols),
+            extra={"run_id": self._id, "rows": len(rows), "took": told.seconds},
+        )
+
+    def _version(self, forecast: Forecast, windows: Mapping[str, Window]) -> str:
+        return self._versions[forecast.model][windows[forecast.symbol].asset_class]
+
+    def _inputs(self, window: Window) -> str:
+        """Return a digest of all that the numbers of a symbol depend on, but for its models."""
+        learned = {name: its.digest for name, its in self._taught.learned.items()}
+        return digest([fingerprint(window), learned, self._taught.combines, self._subject.explain], 64)
+
+    def _work(
+        self, batch: _Batch, forecasts: Sequence[Forecast], failures: Sequence[Failure]
+    ) -> list[dict[str, Any]]:
+        """Return the ledger's rows: what is done with a batch, and what failed of it."""
+        made = {(f.symbol, f.model) for f in forecasts}
+        why = {(f.symbol, f.model): f.reason for f in failures}
+        cutoff, freq = as_datetime(self._survey.cutoff), self._config.freq
         return [
-            cutter.window(
-                market.bars[s],
-                market.cutoff,
-                asset_class=config.universe[s].asset_class,
-                market=config.universe[s].market,
-            )
-            for s in chunk
+            {
+                "symbol": symbol,
+                "timeframe": freq,
+                "as_of": cutoff,
+                "model_name": model,
+                "model_version": versions[window.asset_class],
+                "inputs": batch.inputs[symbol],
+                "state": "done" if (symbol, model) in made else "failed",
+                "reason": None if (symbol, model) in made else why.get((symbol, model)),
+            }
+            for symbol, window in batch.windows.items()
+            for model, versions in self._versions.items()
         ]
 
-    windows, errors = isolate(ready, cut)
-    failures = market.failures + [Failure(ready[i], "window", reason(errors[i])) for i in sorted(errors)]
-    return market, {ready[i]: windows[i] for i in sorted(windows)}, failures
+    def _worked(self) -> dict[tuple[str, str, str], str]:
+        """Return the inputs of what is done as of the cutoff, by symbol, model and version."""
+        if self._store is None:
+            return {}
+        try:
+            rows = self._store.worked(as_datetime(self._survey.cutoff), timeframe=self._config.freq)
+        except StoreError as error:
+            log.warning("nothing can be resumed: %s", error)
+            return {}
+        done = [row for row in rows if row["state"] == "done"]
+        return {(r["symbol"], r["model_name"], r["model_version"]): r["inputs"] for r in done}
+
+    def _is_finished(self, symbol: str, asset_class: str, inputs: str) -> bool:
+        models = {name: versions[asset_class] for name, versions in self._versions.items()}
+        # A member that cannot be built has no version: another time it may have.
+        if not self._finished or not models.keys() >= set(self._config.member_names):
+            return False
+        return all(self._finished.get((symbol, *model)) == inputs for model in models.items())
+
+    def _lesson_rows(self) -> list[Row]:
+        """Return what was learned and is not kept yet."""
+        return [
+            learned_row(model, self._config.freq, its.options, its.until, its.state)
+            for model, its in self._taught.learned.items()
+            if its.state is not None and not its.kept
+        ]
+
+    def _require(self) -> None:
+        """Raise DataError where too few symbols are forecast, or are left to be."""
+        config, asked = self._config, len(self._subject.symbols)
+        hoped = len(self._windows) + len(self._resumed) + self._left
+        if hoped < max(config.min_symbols * asked, 1):
+            written = "what was stored stays" if self._written else "nothing was written"
+            raise DataError(
+                f"{hoped} of {asked} symbols could be forecast, min_symbols is {config.min_symbols:g}; "
+                f"{written}{listed(self._failures)}"
+            )
+
+    def _spent(self, stage: str, began: float) -> None:
+        self._took[stage] = self._took.get(stage, 0.0) + time.perf_counter() - began
+
+    def _where(self) -> dict[str, Any]:
+        """Return where the results are."""
+        journal, store = self._journal, self._store
+        return {
+            "store": "" if store is None or journal.trouble else store.display_url,
+            "stored": journal.stored,
+            "spooled": "" if journal.spooled is None else str(journal.spooled),
+            "spooled_rows": journal.spooled_rows,
+            "trouble": journal.trouble,
+        }
+
+    def _report(self, content: Mapping[str, Any]) -> RunReport:
+        return RunReport(
+            run_id=run_id(content),
+            manifest=content,
+            cutoff=self._survey.cutoff,
+            symbols=self._subject.symbols,
+            forecasts=tuple(self._forecasts),
+            windows=MappingProxyType(self._windows),
+            versions=self._versions,
+            data=self._survey.reports,
+            failures=tuple(self._failures),
+            weights=MappingProxyType(self._config.weights),
+            learned=self._taught.learned,
+            resumed=tuple(self._resumed),
+            retried=self._retried,
+            took=MappingProxyType(self._took),
+            seconds=(datetime.now(UTC) - self._subject.started_at).total_seconds(),
+        )
+
+    def _drifts(self, report: RunReport) -> tuple[Departure, ...]:
+        """Watch for drift; the forecasts are stored by now, and nothing of this may harm them."""
+        if self._store is None or self._journal.trouble or not self._journal.stored:
+            return ()
+        try:
+            cutoff = as_datetime(report.cutoff)
+            return tuple(watch_drift(self._config, self._plugins, self._store, cutoff, report.run_id))
+        except (Exception, SystemExit) as error:
+            log.warning("drift was not looked for: %s", reason(error))
+            return ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """Symbols that are forecast together."""
+
+    symbols: Sequence[str]
+    windows: dict[str, Window]
+    """Of those that are neither finished nor failed."""
+    inputs: Mapping[str, str]
+    """By symbol, a digest of what its numbers depend on."""
+    failures: Sequence[Failure]
+    finished: Sequence[str]
 
 
 def _versions(
@@ -270,51 +442,3 @@ def _versions(
     classes = sorted(asset_classes)
     versions = {m.name: {c: m.version(c) for c in classes} for m in members}
     return {**versions, **server.versions(versions)}
-
-
-def _rows(report: RunReport) -> Iterator[dict[str, Any]]:
-    for forecast in report.forecasts:
-        window = report.windows[forecast.symbol]
-        yield from prediction_rows(forecast, window, report.versions[forecast.model][window.asset_class])
-
-
-def _drifts(report: RunReport, config: Config, plugins: Plugins, store: Store) -> tuple[Departure, ...]:
-    """Watch for drift; the forecasts are stored by now, and nothing of this may harm them."""
-    try:
-        return tuple(watch_drift(config, plugins, store, as_datetime(report.cutoff), report.run_id))
-    except (Exception, SystemExit) as error:
-        log.warning("drift was not looked for: %s", reason(error))
-        return ()
-
-
-def _learned(report: RunReport, freq: str) -> list[Mapping[str, Any]]:
-    """Return what was learned and is not kept yet, as rows."""
-    return [
-        learned_row(model, freq, its.options, its.until, its.state)
-        for model, its in report.learned.items()
-        if its.state is not None and not its.kept
-    ]
-
-
-def _keep(
-    report: RunReport, rows: Sequence[Mapping[str, Any]], subject: Run, store: Store | None, trouble: str
-) -> RunReport:
-    """Store the results, or spool them for replay where the store cannot be used."""
-    row = {
-        "id": report.run_id,
-        "started_at": subject.started_at,
-        "finished_at": datetime.now(UTC),
-        "state": "partial" if report.failures else "done",
-        "manifest": report.manifest,
-        "report": report.as_json(),
-    }
-    if store is not None:
-        try:
-            stored = store.record(row, rows, learned=_learned(report, subject.config.freq))
-            return replace(report, stored=stored, store=store.display_url)
-        except StoreError as error:
-            trouble = str(error)
-    try:
-        return replace(report, spooled=str(spool(subject.config.spool, row, rows)), trouble=trouble)
-    except StoreError as error:
-        raise StoreError(f"{trouble}; and the results could not be spooled: {error}") from None

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from .calendars import calendar
-from .checks import DataReport, Inspection
+from .checks import DataReport, Extent, Inspection
 from .config import Config
 from .errors import ConfigError, DataError, SymbolError
 from .factchecks import check_facts
@@ -66,7 +66,7 @@ class Market:
         """Set apart the symbols whose bars are too few or end too early to forecast from."""
         for symbol, bars in list(self.bars.items()):
             try:
-                self.inspections[symbol].history(bars, self.cutoff)
+                self.inspections[symbol].history(Extent.of(bars), self.cutoff)
             except SymbolError as error:
                 del self.bars[symbol]
                 self.failures.append(Failure(symbol, "data", reason(error)))
@@ -120,15 +120,62 @@ def read(
     whole cannot be used and DataError where no symbol passes.
     """
     until = not_later_than_now(as_of)
-    feed = required(config.feed.build, f"feed {config.feed.type}")
+    market = Market(until, {}, {}, [])
     counts = {symbol: (further or {}).get(symbol, last) for symbol in symbols}
-    # Rows that the checks drop must not shorten the context.
-    spans = {symbol: Span(until, start, n and n + n // 10 + 10) for symbol, n in counts.items()}
-    market = _inspect(feed, config, spans, until, progress)
+    for inspection, found in inspected(feed_of(config), config, counts, until, progress, start=start):
+        market.inspections[inspection.report.symbol] = inspection
+        if isinstance(found, Bars):
+            market.bars[found.symbol] = found
+        else:
+            market.failures.append(found)
     market.require_any()
     if as_of == "latest":
         market.cutoff = max(bars.times.available_at[-1] for bars in market.bars.values())
     return market
+
+
+def feed_of(config: Config) -> Feed:
+    """Build the feed of bars; raises PluginError where that fails."""
+    return required(config.feed.build, f"feed {config.feed.type}")
+
+
+def inspected(
+    feed: Feed,
+    config: Config,
+    counts: Mapping[str, int | None],
+    until: Moment,
+    progress: Progress,
+    *,
+    start: Moment | None = None,
+) -> Iterator[tuple[Inspection, Bars | Failure]]:
+    """Read symbols some at a time, and yield what the checks of each found and its bars, or why it has none.
+
+    ``counts`` says of each symbol how many of its last bars are read, None for all from ``start`` on. Raises what
+    concerns every symbol.
+    """
+    # Rows that the checks drop must not shorten the context.
+    spans = {symbol: Span(until, start, n and n + n // 10 + 10) for symbol, n in counts.items()}
+
+    def frames(chunk: Sequence[str]) -> list[pd.DataFrame | SymbolError | None]:
+        found = dict(feed.bars(chunk, config.freq, spans[chunk[0]]))
+        return [found.get(symbol) for symbol in chunk]
+
+    done = 0
+    for chunk in _chunks(spans):
+        results, errors = isolate(chunk, frames)
+        for position, symbol in enumerate(chunk):
+            inspection = Inspection(symbol, calendar(config.universe[symbol].market), config.freq, config.checks)
+            try:
+                if position in errors:
+                    raise errors[position]
+                found: Bars | Failure = inspection.bars(results.pop(position), until)
+            except NEVER_ISOLATED:
+                raise
+            except (Exception, SystemExit) as error:
+                found = Failure(symbol, "data", reason(error))
+            yield inspection, found
+        done += len(chunk)
+        progress("reading", done, len(spans))
 
 
 def read_facts(
@@ -155,31 +202,6 @@ def read_facts(
         report.findings += [item for item in told if isinstance(item, Finding)]
         report.findings += check_facts(facts)
     return facts
-
-
-def _inspect(feed: Feed, config: Config, spans: Mapping[str, Span], until: Moment, progress: Progress) -> Market:
-    """Read the symbols' spans in chunks and check each symbol; those that fail are set apart."""
-    market = Market(until, {}, {}, [])
-
-    def frames(chunk: Sequence[str]) -> list[pd.DataFrame | SymbolError | None]:
-        found = dict(feed.bars(chunk, config.freq, spans[chunk[0]]))
-        return [found.get(symbol) for symbol in chunk]
-
-    for chunk in _chunks(spans):
-        results, errors = isolate(chunk, frames)
-        for position, symbol in enumerate(chunk):
-            inspection = Inspection(symbol, calendar(config.universe[symbol].market), config.freq, config.checks)
-            market.inspections[symbol] = inspection
-            try:
-                if position in errors:
-                    raise errors[position]
-                market.bars[symbol] = inspection.bars(results[position], until)
-            except NEVER_ISOLATED:
-                raise
-            except (Exception, SystemExit) as error:
-                market.failures.append(Failure(symbol, "data", reason(error)))
-        progress("reading", len(market.inspections), len(spans))
-    return market
 
 
 def _chunks(spans: Mapping[str, Span]) -> Iterator[list[str]]:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from rich import box
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.markup import escape
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
@@ -17,13 +18,14 @@ from .freq import is_daily
 from .moved import print_moved
 from .rows import as_datetime
 from .types import ENVELOPE, Floats, Forecast, Window
+from .visible import visible
 
 if TYPE_CHECKING:
     from .checks import DataReport
     from .config import Config
     from .interfaces import Weights
-    from .pipeline import RunReport
     from .reading import Failure
+    from .runs import RunReport
     from .scoring import ScoreReport
 
 _SYMBOL, _BAR, _LEAST_BAR = 20, 41, 13
@@ -32,10 +34,17 @@ _MOST = 30
 
 
 class Terminal(Console):
-    """Shows symbols as they are, and leaves it to the command line to end well when the reader has left."""
+    """Shows symbols as they are, and leaves it to the command line to end well when the reader has left.
+
+    What comes from data is shown and never obeyed: see ``visible``.
+    """
 
     def __init__(self) -> None:
         super().__init__(emoji=False, soft_wrap=False)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else Segment(visible(segment.text), segment.style)
 
     def on_broken_pipe(self) -> None:
         raise BrokenPipeError

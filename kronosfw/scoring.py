@@ -66,7 +66,7 @@ def score(config: Config, *, as_of: datetime | str | None, progress: Progress) -
     Raises what ``reading.read`` and ``Store`` raise.
     """
     until = not_later_than_now(as_of if isinstance(as_of, datetime) else "now")
-    with Store(config.store.get_secret_value()) as store:
+    with Store.of(config) as store:
         due = store.unscored(as_datetime(until), timeframe=config.freq, symbols=config.universe.keys())
         if not due:
             return ScoreReport(0, 0, [], [])

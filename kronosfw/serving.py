@@ -1,15 +1,15 @@
 """From the members' forecasts of one cutoff to what is served: combined, calibrated, and with a confidence.
 
-A run does this once, a backtest at each of its cutoffs and for each of its ensemblers.
+A run learns once and serves batch by batch; a backtest does both at each of its cutoffs, for each ensembler.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from .calibration import Calibrator, build_calibrator
+from .calibration import Calibrator, Conformal, build_calibrator
 from .confidence import with_confidence
 from .config import Config
 from .ensemble import Ensemble, build_ensemble
@@ -25,13 +25,26 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
+class Taught:
+    """What is known as of one cutoff before anything is forecast."""
+
+    learned: Mapping[str, Learned]
+    """By model, what was learned."""
+    failures: tuple[Failure, ...]
+    combines: bool
+    """Whether there is an ensemble that could learn."""
+    conformal: Conformal | None
+    """By how much envelopes are moved; None where they are not."""
+    coverage: Mapping[str, tuple[float, int]]
+    """By asset class, the share of outcomes that the served model covered, and of how many."""
+
+
+@dataclass(frozen=True, eq=False)
 class Served:
-    """The forecasts of one cutoff: the members', the ensemble's and the calibrated ones."""
+    """The forecasts of some windows of one cutoff: the members', the ensemble's and the calibrated ones."""
 
     forecasts: tuple[Forecast, ...]
     failures: tuple[Failure, ...]
-    learned: Mapping[str, Learned] = field(default_factory=dict)
-    """By model, what was learned for it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,45 +83,62 @@ class Server:
             found[self.calibrator.name] = {c: self.calibrator.version(version) for c, version in raw.items()}
         return found
 
-    def serve(
-        self, windows: Mapping[str, Window], members: Sequence[Forecast], lessons: Lessons, cutoff: Moment
-    ) -> Served:
-        """Combine and calibrate the members' forecasts; what fails is set apart, and the members still serve."""
-        made = list(members)
+    def learn(self, lessons: Lessons, cutoff: Moment) -> Taught:
+        """Learn as of a cutoff; what fails is set apart, and the members still serve."""
         failures: list[Failure] = []
         learned: dict[str, Learned] = {}
+        combines, conformal = self.ensemble is not None, None
         if self.ensemble:
             try:
                 lesson = self.ensemble.learn(lessons, cutoff)
+                learned |= {self.ensemble.name: lesson} if lesson else {}
             except NEVER_ISOLATED:
                 raise
             except (Exception, SystemExit) as error:
                 failures.append(Failure("", "ensemble", reason(error), self.ensemble.name))
-            else:
-                learned |= {self.ensemble.name: lesson} if lesson else {}
-                combined, failed = self.ensemble.combine(windows, members, self.levels)
-                made += combined
-                failures += failed
-        made = [forecast.only(self.levels, self.horizon) for forecast in made]
-        try:
-            if self.calibrator:
-                known, lesson = self.calibrator.learn(lessons)
+                combines = False
+        if self.calibrator:
+            try:
+                conformal, lesson = self.calibrator.learn(lessons)
                 learned |= {self.calibrator.name: lesson} if lesson else {}
-                made += self.calibrator.calibrate(known, made, windows)
+            except StoreError as error:
+                failures.append(Failure("", "calibration", str(error), self.served))
+        try:
+            coverage = lessons.coverage(self.served)
         except StoreError as error:
-            failures.append(Failure("", "calibration", str(error), self.served))
-        return Served(tuple(self._weighed(made, windows, lessons)), tuple(failures), learned)
+            log.warning("no confidence: %s", error)
+            coverage = {}
+        return Taught(learned, tuple(failures), combines, conformal, coverage)
 
-    def _weighed(self, made: Sequence[Forecast], windows: Mapping[str, Window], lessons: Lessons) -> list[Forecast]:
+    def serve(
+        self, taught: Taught, windows: Mapping[str, Window], members: Sequence[Forecast], lessons: Lessons
+    ) -> Served:
+        """Combine and calibrate the members' forecasts; what fails is set apart, and the members still serve."""
+        made = list(members)
+        failures: list[Failure] = []
+        if self.ensemble and taught.combines:
+            combined, failed = self.ensemble.combine(windows, members, self.levels)
+            made += combined
+            failures += failed
+        made = [forecast.only(self.levels, self.horizon) for forecast in made]
+        if self.calibrator and taught.conformal is not None:
+            made += self.calibrator.calibrate(taught.conformal, made, windows)
+        return Served(tuple(self._weighed(made, taught, windows, lessons)), tuple(failures))
+
+    def _weighed(
+        self, made: Sequence[Forecast], taught: Taught, windows: Mapping[str, Window], lessons: Lessons
+    ) -> list[Forecast]:
         """Return the forecasts, those that are served with a confidence where there is a past to tell."""
         mine = [forecast for forecast in made if forecast.model == self.served]
         others = [forecast for forecast in made if forecast.model != self.served]
+        if not mine or not taught.coverage:
+            return [*others, *mine]
         try:
-            envelopes, coverage = lessons.envelopes(self.served), lessons.coverage(self.served)
+            envelopes = lessons.envelopes(self.served, [forecast.symbol for forecast in mine])
         except StoreError as error:
             log.warning("no confidence: %s", error)
             return [*others, *mine]
-        return others + with_confidence(mine, windows, envelopes, coverage)
+        return others + with_confidence(mine, windows, envelopes, taught.coverage)
 
 
 def build_server(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -69,6 +72,8 @@ class Fickle(ForecasterConfig):
 
     type: Literal["fickle"] = "fickle"
     failing: tuple[str, ...] = Field((), description="Symbols that make the whole call raise.")
+    hanging: tuple[str, ...] = Field((), description="Symbols over which it never ends.")
+    deadly: tuple[str, ...] = Field((), description="Symbols that kill the process.")
     fault: str = Field("", description="What else goes wrong.")
     batches: ClassVar[list[int]] = []
     paths: ClassVar[dict[str, object]] = {}
@@ -99,6 +104,10 @@ class FickleForecaster:
         found = []
         for w in windows:
             Fickle.paths[w.symbol] = self.path
+            if w.symbol in self.options.hanging:
+                time.sleep(600)
+            if w.symbol in self.options.deadly:
+                os.kill(os.getpid(), signal.SIGKILL)
             if w.symbol in self.options.failing:
                 raise ValueError(f"{w.symbol} is in a mood")
             shift = np.linspace(1, -1, len(levels)) if self.options.fault == "crossing" else np.array(levels)

@@ -13,6 +13,7 @@ from types import ModuleType
 
 import click
 import kronosfw_chronos2.plugin
+import kronosfw_feeds_supabase.plugin
 import kronosfw_kronos_event.plugin
 import kronosfw_meta_lgbm.plugin
 import kronosfw_timesfm.plugin
@@ -35,7 +36,8 @@ from .rows import AS_OF, evaluation, prediction, run_row
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 EXAMPLES = ROOT / "examples"
-PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md"), *EXAMPLES.rglob("*.md")])
+SUPABASE = ROOT / "plugins" / "feeds_supabase" / "README.md"
+PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md"), *EXAMPLES.rglob("*.md"), SUPABASE])
 TEMPLATE = ROOT / "kronosfw" / "cli" / "template.yaml"
 FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FRAGMENT = "# fragment\n"
@@ -78,6 +80,7 @@ def plugins() -> Plugins:
     found.add("chronos2", kronosfw_chronos2.plugin)
     found.add("timesfm", kronosfw_timesfm.plugin)
     found.add("meta_lgbm", kronosfw_meta_lgbm.plugin)
+    found.add("feeds_supabase", kronosfw_feeds_supabase.plugin)
     found.add("ewma", load("example_ewma", EXAMPLES / "kronosfw-ewma" / "kronosfw_ewma" / "__init__.py"))
     for path in sorted((EXAMPLES / "kinds").glob("*.py")):
         found.add(path.stem, load(f"example_{path.stem}", path))
@@ -87,6 +90,12 @@ def plugins() -> Plugins:
 
 def test_there_are_hooks_to_document() -> None:
     assert len(HOOKS) == 13
+
+
+def test_every_metric_is_documented() -> None:
+    from kronosfw.prometheus import METRICS
+
+    assert [name for name in METRICS if f"`{name}" not in page("operations.md")] == []
 
 
 @pytest.mark.parametrize("hook", HOOKS)

@@ -24,6 +24,7 @@ from kronosfw.testing import EncoderContract
 from kronosfw.testing.market import SmallMarket, cutoff_at, random_bars
 from kronosfw.types import Bars, Fact, Finding, Span, moment
 from kronosfw.windows import Cutter, encoded, known
+from tests.windows_for_tests import windows_of
 
 DATA = Path(__file__).parents[1] / "../shared/data"
 KINDS = ("cpi", "nfp", "fomc", "gdp", "pce", "rate_decision", "earnings")
@@ -451,7 +452,7 @@ def test_a_run_with_both_encoders(tmp_path):
     report = run(config, plugins)
     assert not report.failures
     for symbol in ("BTCUSDT", "SPY"):
-        covariates = report.windows[symbol].covariates
+        covariates = windows_of(config, plugins)[symbol].covariates
         assert covariates.names[20:] == (
             "us_spy_log_return", "us_vix_log_return", "us_closed_share", "spy_log_return_5", "closed_share_5"
         )  # fmt: skip

@@ -36,6 +36,7 @@ from kronosfw.testing import (
 from kronosfw.testing.market import SmallMarket, random_bars
 from kronosfw.testing.notifiers import ALERT
 from kronosfw.types import Checkpoint, Entry, Trial
+from tests.windows_for_tests import windows_of
 
 KINDS = Path(__file__).parents[1] / "examples" / "kinds"
 
@@ -277,7 +278,7 @@ checkpoint_root: checkpoints
     assert report.exit_code == 0
     by_model = {f.model: f for f in report.forecasts if f.symbol == "SPY"}
     assert by_model["ensemble"].event_context["weights"] == {"tuned_walk": 0.5, "drift": 0.5}
-    window = report.windows["SPY"]
+    window = windows_of(config(text, plugins, tmp_path), plugins)["SPY"]
     assert window.covariates is not None
     assert window.covariates.names == ("is_cpi",)
     expected = MODULES["trainer"].Walk(0.8).forecast([window], (0.1, 0.5, 0.9))[0]

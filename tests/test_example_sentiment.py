@@ -20,6 +20,7 @@ from kronosfw.testing.market import random_bars
 from kronosfw.types import Fact, moment
 from kronosfw.windows import encoded, known
 from tests.test_example_kinds import MODULES, with_examples
+from tests.windows_for_tests import windows_of
 
 Sentiment = MODULES["sentiment"].Sentiment
 
@@ -148,7 +149,8 @@ def test_scores_and_releases_in_one_run(file):
     config, plugins = load(file, with_examples())
     report = run(config, plugins, as_of=datetime(2024, 12, 14, tzinfo=UTC))
     assert report.exit_code == 0
-    mine, other = (report.windows[symbol].covariates for symbol in ("AAA", "BBB"))
+    windows = windows_of(config, plugins, datetime(2024, 12, 14, tzinfo=UTC))
+    mine, other = (windows[symbol].covariates for symbol in ("AAA", "BBB"))
     assert mine.names[20:] == ("sentiment", "sentiment_change")
 
     def shown(covariates, name):

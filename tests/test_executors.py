@@ -10,19 +10,25 @@ from functools import partial
 from itertools import count
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from kronosfw.builtin.notifiers import Webhook
 from kronosfw.errors import ConfigError
-from kronosfw.executors import InProcess, Outcome, Processes, executor, in_order
-from tests.workers import obeying, talking, unmade
+from kronosfw.executors import Executor, InProcess, Processes, map_unordered
+from tests.workers import FickleCrew, listing, obeying, talking, unmade
 
 BOTH = pytest.mark.parametrize("workers", [1, 2])
 CANARY = "canary-5b1d77e0decade"
 """A secret that is to be seen nowhere."""
 
 
-def outcomes(workers, tasks, make=obeying):
-    found = list(executor(workers).map_unordered(make, tasks))
+def executor(workers) -> Executor:
+    return InProcess() if workers == 1 else Processes(workers)
+
+
+def outcomes(workers, tasks, make=obeying, **how):
+    found = list(map_unordered(executor(workers), make, tasks, **how))
     return sorted(found, key=lambda outcome: outcome.key)
 
 
@@ -30,11 +36,6 @@ def outcomes(workers, tasks, make=obeying):
 def _nobody_is_left():
     yield
     assert not multiprocessing.active_children()
-
-
-def test_one_process_is_this_one():
-    assert isinstance(executor(1), InProcess)
-    assert executor(3) == Processes(3)
 
 
 @BOTH
@@ -75,7 +76,8 @@ def test_one_that_dies_is_tried_again_once_and_the_others_go_on(tmp_path):
     found = outcomes(2, [1, once, 2, always, "function", 3, 4])
     assert found[1].value == "alive"
     assert found[3].value is None
-    assert found[3].error.startswith("the process that worked on it died twice")
+    assert found[3].error.startswith("the process that worked on it died")
+    assert [(o.key, o.attempts, o.lost) for o in found if o.attempts > 1] == [(1, 2, False), (3, 2, True)]
     assert len(always.read_bytes()) == 7
     assert "pickle" in found[4].error, "what cannot be sent here ends no process"
     assert [o.value[1] for o in found if isinstance(o.value, tuple)] == [1, 4, 9, 16]
@@ -90,23 +92,65 @@ def test_only_a_few_tasks_are_held_at_a_time(workers):
             held.append(n + 1 - ended)
             yield n
 
-    for _ in executor(workers).map_unordered(obeying, tasks()):
+    for _ in map_unordered(executor(workers), obeying, tasks()):
         ended += 1
     assert ended == 20
     assert max(held) <= (1 if workers == 1 else 2 * workers)
 
 
-def test_in_order_whatever_the_order_in_which_they_end():
-    ended = [Outcome(key, str(key)) for key in (2, 0, 1, 4, 3)]
-    assert [o.key for o in in_order(ended)] == [0, 1, 2, 3, 4]
-    ready = in_order(iter(ended[1:2]))
-    assert next(ready).key == 0, "what is next is not kept back"
+def test_one_that_takes_too_long_is_stopped_and_the_others_go_on():
+    found = outcomes(2, [1, 60.0, 2, 3], timeout=lambda task: 2.0)
+    assert found[1].error == "it took longer than the 2 seconds it may"
+    assert (found[1].lost, found[1].attempts) == (True, 2)
+    assert [o.value[1] for o in found if o.value] == [1, 4, 9]
+
+
+def halved(task):
+    middle = len(task) // 2
+    return [task[:middle], task[middle:]] if middle else []
+
+
+def test_what_kills_its_worker_stands_alone_in_the_end():
+    tasks = [list(range(20)), [*range(9), "die", *range(9, 15)], [7]]
+    found = outcomes(2, tasks, listing, split=halved)
+    values = {key: sorted(v for o in found if o.key == key and o.value for v in o.value) for key in range(3)}
+    assert values == {0: list(range(20)), 1: list(range(15)), 2: [7]}
+    (lost,) = [o for o in found if o.lost]
+    assert (lost.key, lost.task) == (1, ["die"])
+
+
+def test_a_task_of_which_nothing_comes_is_given_up(tmp_path):
+    deaths = tmp_path / "deaths"
+    deaths.touch()
+    found = outcomes(2, [[deaths] * 64, [3]], listing, split=halved)
+    assert deaths.stat().st_size == 8
+    assert sum(len(o.task) for o in found if o.key == 0 and o.lost) == 64
+    assert [o.value for o in found if o.key == 1] == [[3]]
+
+
+@given(
+    lost=st.lists(st.booleans(), max_size=60),
+    sizes=st.lists(st.integers(1, 9), max_size=6),
+    room=st.integers(1, 4),
+    order=st.randoms(use_true_random=False),
+)
+def test_everything_ends_once_whatever_is_lost(lost, sizes, room, order):
+    """Whichever tries are lost and in whatever order they end: each item has one outcome."""
+    crew = FickleCrew(room, iter(lost), order)
+    tasks = [[(task, item) for item in range(size)] for task, size in enumerate(sizes)]
+    found = list(map_unordered(crew, obeying, tasks, split=halved))
+    assert sorted(item for o in found for item in o.task) == sorted(item for task in tasks for item in task)
+    assert all((o.value is None) == o.lost and o.value in (None, o.task) for o in found)
+    assert all(o.key == task for o in found for task, _ in o.task)
+    assert crew.most <= room
+    assert crew.closed or not tasks
 
 
 @BOTH
 def test_whoever_leaves_in_the_middle_leaves_no_process_behind(workers):
-    with closing(executor(workers).map_unordered(obeying, count())) as found:
-        assert next(found).key == 0
+    with closing(map_unordered(executor(workers), obeying, count())) as found:
+        first = next(found)
+        assert first.value[1] == first.key**2
         assert len(multiprocessing.active_children()) == (workers if workers > 1 else 0)
 
 

@@ -331,8 +331,8 @@ def test_progress_is_told_and_can_end_the_run(settings, plugins, tmp_path):
 
     (tmp_path / "results.db").unlink()
     with pytest.raises(Interrupted):
-        run(settings(), plugins, explain=True, progress=stop)
-    assert not stored(tmp_path)
+        run(settings(batch="1"), plugins, explain=True, progress=stop)
+    assert {row["symbol"] for row in stored(tmp_path)} == {"S00"}, "what is under way is explained and written"
 
 
 def test_explanations_follow_the_checkpoint(settings, plugins, monkeypatch, tmp_path):

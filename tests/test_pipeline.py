@@ -16,6 +16,7 @@ from kronosfw.scoring import score
 from kronosfw.store import Store
 from tests.made_up import Fickle, Learner, stored
 from tests.shelves import put
+from tests.windows_for_tests import windows_of
 
 
 def test_running_again_changes_no_row(configure, plugins, tmp_path):
@@ -119,9 +120,9 @@ def test_leaders_belong_to_the_universe(configure, plugins):
     with pytest.raises(ConfigError, match="the encoders need VIX: add it to the universe"):
         run(configure(encoders="[{type: needs_vix}]"), plugins)
     universe = "{S00: {asset_class: crypto}, VIX: {asset_class: crypto, forecast: false}}"
-    report = run(configure(encoders="[{type: needs_vix}]", universe=universe), plugins)
-    assert report.symbols == ("S00",)
-    assert report.windows["S00"].covariates.values[0, 0] == 1.0
+    config = configure(encoders="[{type: needs_vix}]", universe=universe)
+    assert run(config, plugins).symbols == ("S00",)
+    assert windows_of(config, plugins)["S00"].covariates.values[0, 0] == 1.0
 
 
 def test_a_store_that_is_down_does_not_lose_the_results(configure, plugins, tmp_path):
@@ -137,9 +138,9 @@ def test_a_store_that_is_down_does_not_lose_the_results(configure, plugins, tmp_
     assert run(configure(), plugins).stored == 0, "what was replayed is what would have been stored"
 
 
-def test_a_run_can_be_stopped(configure, plugins, tmp_path):
+def test_a_run_can_be_stopped_before_anything_is_written(configure, plugins, tmp_path):
     def stop(stage, done, total):
-        if stage == "fickle":
+        if stage == "reading":
             raise Interrupted("enough")
 
     with pytest.raises(Interrupted):

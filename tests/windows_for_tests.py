@@ -1,15 +1,29 @@
-"""Windows made from arrays."""
+"""Windows made from arrays, and those that a run would cut."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from kronosfw.config import Config
+from kronosfw.members import build_members, longest_context
+from kronosfw.pipeline import silent
+from kronosfw.plugins import Plugins
+from kronosfw.survey import Survey
 from kronosfw.types import Bars, Times, Window
 
 OHLC = ("open", "high", "low", "close")
+
+
+def windows_of(config: Config, plugins: Plugins, as_of: datetime | str | None = None) -> dict[str, Window]:
+    """Return the windows of a configuration's symbols, as its run cuts them."""
+    members, _ = build_members(config, plugins, config.forecast_symbols)
+    context = longest_context(members, config)
+    survey = Survey(config, config.forecast_symbols, as_of or config.as_of, context, silent)
+    return survey.windows(survey.symbols)[0]
 
 
 def daily(n: int, *, weekends: bool = False) -> Times:

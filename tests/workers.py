@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import logging
 import os
+import random
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from kronosfw.errors import ConfigError
+from kronosfw.executors import End
 from kronosfw.secrets import remember
 
 
@@ -44,6 +46,46 @@ def obey(task: Any) -> Any:
             return time.sleep(task)
         case Path():
             return _die(task)
+
+
+def listing() -> Callable[[Any], Any]:
+    """Make a worker that hands lists back, unless something in one is deadly."""
+
+    def hand_back(items: list[Any]) -> list[Any]:
+        for item in items:
+            if isinstance(item, Path):
+                with item.open("ab") as deaths:
+                    deaths.write(b".")
+            if isinstance(item, Path) or item == "die":
+                os.kill(os.getpid(), signal.SIGKILL)
+        return items
+
+    return hand_back
+
+
+class FickleCrew:
+    """An executor and its crew in one, which loses tries as it is told and ends them in any order."""
+
+    here, workers = True, 1
+
+    def __init__(self, room: int, lost: Iterator[bool], order: random.Random) -> None:
+        self.room, self._lost, self._order = room, lost, order
+        self._under_way: list[tuple[int, Any]] = []
+        self.most, self.closed = 0, False
+
+    def crew(self, make_worker: Any) -> FickleCrew:
+        return self
+
+    def begin(self, ticket: int, task: Any, timeout: float | None) -> None:
+        self._under_way.append((ticket, task))
+        self.most = max(self.most, len(self._under_way))
+
+    def end(self) -> End[Any]:
+        ticket, task = self._under_way.pop(self._order.randrange(len(self._under_way)))
+        return End(ticket, None, lost="gone") if next(self._lost, False) else End(ticket, task)
+
+    def close(self) -> None:
+        self.closed = True
 
 
 def _die(lives: Path) -> str:

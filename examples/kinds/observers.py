@@ -10,7 +10,7 @@ import click
 from kronosfw.hookspec import hookimpl
 
 if TYPE_CHECKING:
-    from kronosfw.pipeline import Run, RunReport
+    from kronosfw.runs import Run, RunReport
     from kronosfw.types import Alert, Forecast
 
 LOG = Path("runs.log")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 
+from ..checks import Extent
 from ..config import Config
 from ..encoding import build_encoders, leaders_of, lookback_of
 from ..errors import SymbolError
@@ -54,7 +55,7 @@ class Course:
                 continue
             bars = complete(self.market.bars[symbol], origin.cutoff)
             try:
-                self.market.inspections[symbol].history(bars, origin.cutoff)
+                self.market.inspections[symbol].history(Extent.of(bars), origin.cutoff)
             except SymbolError as error:
                 failures.append(Failure(symbol, "data", reason(error).partition(" (")[0]))
             else:

@@ -59,9 +59,10 @@ class Before:
     def learned(self, model: str, options: str) -> tuple[datetime, Mapping[str, Any]] | None:
         return self.rehearsal.states.get((model, options))
 
-    def envelopes(self, model: str) -> pd.DataFrame:
+    def envelopes(self, model: str, symbols: Sequence[str]) -> pd.DataFrame:
         told, before = self.rehearsal.told, self.cutoff - timedelta(microseconds=1)
-        return told.frame(told.find([model], self.cutoff - YEAR, before))
+        found = told.find([model], self.cutoff - YEAR, before)
+        return told.frame(found[np.isin(told["symbol"][found].astype(str), list(symbols))])
 
     def coverage(self, model: str) -> Mapping[str, tuple[float, int]]:
         rows = self._known([model], self.cutoff - YEAR)

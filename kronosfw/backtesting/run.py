@@ -11,6 +11,7 @@ import numpy as np
 from ..config import Backtest, Config
 from ..errors import ConfigError, DataError, Interrupted
 from ..examples import at_midnight
+from ..executing import executor_for
 from ..manifest import manifest, market_fingerprint, run_id
 from ..members import Member, build_members, longest_context
 from ..plugins import Plugins
@@ -32,14 +33,15 @@ def backtest(
     config: Config,
     plugins: Plugins,
     *,
-    workers: int = 1,
+    workers: int | None = None,
     by: Sequence[str] = GROUPS,
     progress: Progress = lambda *_: None,
 ) -> BacktestReport:
     """Forecast at every origin of the configuration's ``backtest``, score, store, and compare the models.
 
     ``by`` names what they are compared by besides all predictions (``scoreboard.GROUPS``).
-    Members forecast in so many processes; no number depends on how many. Begun again after it was stopped, by
+    Members forecast in so many processes, unless given where the configuration's ``executor`` has them do it; no
+    number depends on either. Begun again after it was stopped, by
     whatever, it goes on where it was and ends with the same rows. Raises ConfigError for a user's mistake,
     DataError where too few symbols can be used or no model, StoreError where the store cannot be used and
     Interrupted if ``progress`` does.
@@ -70,7 +72,7 @@ def backtest(
         models=versions,
         learned={},
     ) | {"backtest": options.model_dump(mode="json")}
-    with Store(config.store.get_secret_value()) as store:
+    with Store.of(config) as store:
         found = store.runs(id=run_id(content))
         ledger = Ledger.resumed(found[0]) if found else Ledger(run_id(content), content, datetime.now(UTC))
         if not ledger.finished:
@@ -78,7 +80,7 @@ def backtest(
             ledger.throughout([*failures, *course.unscored])
             stage = Stage(config, options, store, course, servers, versions, ledger)
             try:
-                stage.play(planned, members, workers, progress)
+                stage.play(planned, members, executor_for(config, workers), progress)
             except Interrupted:
                 raise Interrupted("stopped on a signal; the same command goes on after the origins done") from None
         progress("comparing", 0, 1)

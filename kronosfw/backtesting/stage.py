@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import partial
 
 from ..config import Backtest, Config
 from ..ensemble import Ensemble
 from ..errors import DamagedState
-from ..executors import executor, in_order
+from ..executors import Executor
+from ..forecasting import Troupe
 from ..freq import minutes
 from ..lessons import Learned
 from ..members import Member
@@ -23,7 +23,6 @@ from ..serving import Server
 from ..store import REHEARSED, Row, Store, learned_row
 from ..types import Forecast, Window, moment
 from .course import Course
-from .forecasting import Recipe, Told, Work, worker_here, worker_there
 from .ledger import Ledger
 from .origins import Origin, chunks
 from .rehearsal import Before, Rehearsal
@@ -87,22 +86,24 @@ class Stage:
     def _ensembles(self) -> list[Ensemble]:
         return [server.ensemble for server in self._servers if server.ensemble is not None]
 
-    def play(self, planned: Sequence[Origin], members: Sequence[Member], workers: int, progress: Progress) -> None:
+    def play(
+        self, planned: Sequence[Origin], members: Sequence[Member], executor: Executor, progress: Progress
+    ) -> None:
         """Play the origins after those that are done; raises what ``progress`` raises."""
         ledger = self._ledger
         todo = [o for o in planned if ledger.done_until is None or o.cutoff > ledger.done_until]
         done = len(planned) - len(todo)
         under_way: list[list[Cut]] = []
 
-        def tasks() -> Iterator[list[Window]]:
+        def batches() -> Iterator[list[Window]]:
             for chunk in chunks(todo, self._config.batch):
                 under_way.append([Cut(origin, *self._course.windows(origin)) for origin in chunk])
                 yield [window for cut in under_way[-1] for window in cut.windows.values()]
 
-        with closing(executor(workers).map_unordered(self._worker(members, workers), tasks())) as outcomes:
-            for outcome in in_order(outcomes):
-                cuts, under_way[outcome.key] = under_way[outcome.key], []
-                told = outcome.value or Told([], [Failure("", "model", outcome.error)] * len(cuts), {})
+        levels = sorted({level for server in self._servers for level in server.member_levels})
+        with closing(Troupe(members, self._config, levels, executor).forecast(batches())) as outcomes:
+            for told in outcomes:
+                cuts = under_way.pop(0)
                 ledger.failed(told.failures)
                 for model, seconds in told.seconds.items():
                     ledger.took(model, seconds)
@@ -121,13 +122,6 @@ class Stage:
         ledger.finished = True
         self._store.record(ledger.row(), [])
 
-    def _worker(self, members: Sequence[Member], workers: int) -> Callable[[], Work]:
-        levels = sorted({level for server in self._servers for level in server.member_levels})
-        if workers == 1:
-            return partial(worker_here, members, levels, self._config.batch)
-        recipes = [Recipe.of(member, self._config) for member in members]
-        return partial(worker_there, recipes, levels, self._config.batch)
-
     def _at(self, cut: Cut, members: Sequence[Forecast]) -> tuple[list[Row], list[Row]]:
         """Return the predictions of all models at one origin and their scores, and remember them."""
         self._ledger.failed(cut.failures)
@@ -135,11 +129,12 @@ class Stage:
         made: dict[tuple[str, str], Forecast] = {}
         for server in self._servers:
             began = time.perf_counter()
-            served = server.serve(cut.windows, members, lessons, cut.origin.cutoff)
+            taught = server.learn(lessons, cut.origin.cutoff)
+            served = server.serve(taught, cut.windows, members, lessons)
             if (name := server.made) is not None:
                 self._ledger.took(name, time.perf_counter() - began)
-            self._ledger.failed(served.failures)
-            self._remember(server, served.learned)
+            self._ledger.failed([*taught.failures, *served.failures])
+            self._remember(server, taught.learned)
             for forecast in served.forecasts:
                 made.setdefault((forecast.symbol, forecast.model), forecast)
         predictions: list[Row] = [

@@ -12,7 +12,9 @@ from .options import config_file, json_output, store_url, with_store
 
 @click.command("backtest")
 @config_file
-@click.option("--workers", type=click.IntRange(1, 256), default=1, help="Processes that forecast side by side.")
+@click.option(
+    "--workers", type=click.IntRange(1, 256), help="Processes that forecast side by side; else as the file says."
+)
 @click.option(
     "--by",
     type=click.Choice(("asset_class", "bucket", "event", "symbol", "cell")),
@@ -23,7 +25,7 @@ from .options import config_file, json_output, store_url, with_store
 )
 @store_url
 @json_output
-def command(file: Path, workers: int, by: tuple[str, ...], store: str | None, as_json: bool) -> int:
+def command(file: Path, workers: int | None, by: tuple[str, ...], store: str | None, as_json: bool) -> int:
     """Forecast at many past origins with every model and ensembler, and compare them.
 
     Begun again after it was stopped, it goes on where it was; once it is done it only prints its tables again.

@@ -16,6 +16,9 @@ from .options import AsOf, Symbols, config_file, json_output, store_url, with_st
 @click.option("--as-of", type=AsOf(), help="Forecast as of a past moment: latest, now, a date or a moment in UTC.")
 @click.option("--symbols", type=Symbols(), help="Forecast only these symbols.")
 @click.option("--explain", is_flag=True, help="Also tell how far each group of event channels moved each forecast.")
+@click.option(
+    "--resume", is_flag=True, help="Go on with a run that did not end, and do nothing again that is finished."
+)
 @store_url
 @json_output
 def command(
@@ -23,6 +26,7 @@ def command(
     as_of: datetime | str | None,
     symbols: tuple[str, ...] | None,
     explain: bool,
+    resume: bool,
     store: str | None,
     as_json: bool,
 ) -> int:
@@ -31,23 +35,26 @@ def command(
     Exit codes: 0 done; 2 usage or configuration; 3 done, but some symbols or models failed; 5 the data failed
     its checks, nothing written; 6 the store stayed down, results spooled; 75 stopped on a signal.
     """
+    import logging
+
     from .. import report
     from ..loading import load
+    from ..logs import tell
     from ..pipeline import run
     from .progress import progress
 
-    config, plugins = load(file)
-    config = with_store(config, store)
     with progress() as show:
-        result = run(config, plugins, as_of=as_of, symbols=symbols, explain=explain, progress=show)
+        config, plugins = load(file)
+        config = with_store(config, store)
+        result = run(config, plugins, as_of=as_of, symbols=symbols, explain=explain, resume=resume, progress=show)
     if as_json:
         click.echo(json.dumps(report.run_as_json(result), indent=2))
     else:
         report.print_run(result, config)
     if result.spooled:
-        click.echo(
-            f"the store cannot be used: {result.trouble}\nThe results wait in {result.spooled}; when it can: "
-            f"kronosfw store replay {file} {result.spooled}",
-            err=True,
+        tell(
+            f"the store cannot be used: {result.trouble}\n{result.spooled_rows} predictions wait in "
+            f"{result.spooled}; when it can: kronosfw store replay {file} {result.spooled}",
+            logging.ERROR,
         )
     return result.exit_code

@@ -46,7 +46,7 @@ def gather(
         raise ConfigError(f"{', '.join(unknown)}: not in the universe of the configuration")
     chosen = list(dict.fromkeys(symbols or config.forecast_symbols))
     until = not_later_than_now(as_of if isinstance(as_of, datetime) else "now")
-    with Store(config.store.get_secret_value()) as store:
+    with Store.of(config) as store:
         progress("scores", 0, 1)
         runs = store.runs()
         run = _latest(runs, config, chosen, as_datetime(until))
