@@ -2,7 +2,7 @@
 # make test  set up and run the tests
 # make events  teach kronos-nano about events on the simulated market, and say what it learned (half an hour)
 # make backtest  compare all models and ensembles on six real markets and on a simulated one (a quarter of an hour)
-# make soak  crash the store of checkpoints: simulated stops of the machine, then a thousand kills (a quarter of an hour)
+# make soak  kill runs and changes of checkpoints, stop databases, try malformed files: thousands of times (an hour)
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
@@ -22,7 +22,7 @@ kronosfw.yaml:
 	cp examples/quickstart.yaml $@
 
 test: $(READY)
-	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 lint: $(READY)
 	$(BIN)/ruff format --check .
@@ -44,6 +44,8 @@ bench: $(READY)
 	$(BIN)/python benchmarks/guard.py --seed 7
 	$(BIN)/python benchmarks/foundation.py
 	$(BIN)/python benchmarks/backtest.py cost
+	$(BIN)/python benchmarks/upsert.py
+	$(BIN)/python benchmarks/reading.py
 
 backtest: $(READY)
 	$(BIN)/python benchmarks/backtest.py real
@@ -52,6 +54,10 @@ backtest: $(READY)
 soak: $(READY)
 	$(BIN)/python benchmarks/crashes.py images
 	$(BIN)/python benchmarks/crashes.py kills
+	$(BIN)/python benchmarks/malformed.py
+	$(BIN)/python benchmarks/survival.py kills
+	$(BIN)/python benchmarks/survival.py postgres
+	$(BIN)/python benchmarks/survival.py stops
 
 events: $(READY)
 	$(BIN)/python benchmarks/events.py simulated

@@ -8,9 +8,9 @@ that holds the options: listing plugins must stay cheap.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -234,6 +234,16 @@ class Notifier(Protocol):
         ...
 
 
+def _printable(name: str) -> str:
+    if name != name.strip() or not name.isprintable():
+        raise ValueError("expected printable characters without blanks around them")
+    return name
+
+
+Name = Annotated[str, Field(min_length=1, max_length=80), AfterValidator(_printable)]
+"""What a model is called."""
+
+
 class Weights(BaseModel):
     """What a user has to know about a model's weights before trusting a score."""
 
@@ -286,10 +296,8 @@ class ForecasterConfig(Component):
     weights: ClassVar[Weights | None] = None
     """Licence and training cut-off, for models that come with weights."""
 
-    name: str | None = Field(
+    name: Name | None = Field(
         None,
-        min_length=1,
-        max_length=80,
         description="Name in tables and reports; the type unless given. Needed where a type is used twice.",
     )
     context: int | None = Field(
@@ -335,7 +343,7 @@ class TrainerConfig(Component):
 class EnsemblerConfig(Component):
     """Options of an ensembler."""
 
-    name: str = Field("ensemble", min_length=1, max_length=80, description="Name in tables and reports.")
+    name: Name = Field("ensemble", description="Name in tables and reports.")
     history_days: int | None = Field(
         None,
         ge=1,

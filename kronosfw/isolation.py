@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from .errors import ConfigError, FeedDown, Interrupted, KronosfwError, PluginError
 from .secrets import redact
+from .visible import visible
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -56,6 +57,6 @@ def required(build: Callable[[], Result], what: str) -> Result:
 
 def reason(error: BaseException) -> str:
     """Return an error as one line: a message meant for the user as it is, others with their type."""
-    text = redact(" ".join(str(error).split()) or "no message")
+    text = visible(redact(" ".join(str(error).split()) or "no message"))
     expected = type(error) is ValueError or type(error).__module__.startswith("kronosfw.")
     return text if expected else f"{type(error).__name__}: {text}"

@@ -14,6 +14,7 @@ from numbers import Integral, Real
 from typing import Any, Literal, TextIO, cast
 
 from .secrets import redact
+from .visible import visible
 
 _OWN = {*vars(logging.makeLogRecord({})), "message", "asctime", "taskName"}
 """What every record has; the rest are fields that were given with it."""
@@ -53,8 +54,10 @@ class Redacting(logging.Formatter):
         super().__init__("%(levelname)s %(name)s: %(message)s")
 
     def format(self, record: logging.LogRecord) -> str:
-        said = logging.makeLogRecord({**vars(record), "msg": _message(record), "args": None})
-        return redact(super().format(said))
+        # A line that a message breaks could pass for another record.
+        message = redact(_message(record)).replace("\n", "\\n")
+        said = logging.makeLogRecord({**vars(record), "msg": message, "args": None})
+        return visible(redact(super().format(said)))
 
 
 class JsonLines(logging.Formatter):
@@ -95,7 +98,7 @@ def tell(message: str, level: int = logging.INFO, error: Exception | None = None
         vars(record).update(fields)
         line = JsonLines(tracebacks=True).format(record)
     else:
-        line = redact(message)
+        line = visible(redact(message))
     print(line, file=sys.stderr, flush=True)
 
 

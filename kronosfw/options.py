@@ -20,7 +20,12 @@ def _folder(info: ValidationInfo) -> Path:
 
 def locate(path: Path, info: ValidationInfo) -> Path:
     """Return where a path of a configuration file is: a relative one is meant from the folder of the file."""
-    return _folder(info).absolute() / path.expanduser()
+    if not str(path).isprintable():
+        raise ValueError("expected a path without control characters")
+    try:
+        return _folder(info).absolute() / path.expanduser()
+    except RuntimeError:
+        raise ValueError(f"there is no home folder {path.parts[0]}; write the path in full") from None
 
 
 _SQLITE = "sqlite:///"
@@ -30,6 +35,8 @@ def _locate_url(url: SecretStr, info: ValidationInfo) -> SecretStr:
     text = url.get_secret_value()
     if "://" not in text:
         raise ValueError("expected a SQLAlchemy URL such as sqlite:///kronosfw.db or postgresql+psycopg://…")
+    if not text.isprintable():
+        raise ValueError("expected a URL without control characters")
     path = text.removeprefix(_SQLITE)
     if path == text or not path or path.startswith((":", "/", "file:")):
         return url

@@ -64,6 +64,10 @@ def print_run(report: RunReport, config: Config, console: Console | None = None)
         f"ahead, as of [bold]{minute(report.cutoff)} UTC[/], model [bold]{escape(config.model_names[-1])}[/]\n",
         highlight=False,
     )
+    if report.resumed:
+        console.print(
+            f"{len(report.resumed)} of them were finished before and are not done again\n", highlight=False
+        )
     if shown:
         console.print(_envelopes(shown[:_MOST], report.windows, config.model_names[-1], console.width))
     if len(shown) > _MOST:
@@ -74,11 +78,12 @@ def print_run(report: RunReport, config: Config, console: Console | None = None)
     _print_notes(report, config, console)
     print_weights(report.weights, console)
     if report.store:
-        made = {forecast.model for forecast in report.forecasts}
-        models = ", ".join(name for name in config.model_names if name in made)
+        there = {forecast.model for forecast in report.forecasts}
+        models = ", ".join(name for name in config.model_names if name in there)
         rows = len(report.forecasts) * config.horizon
+        made = f"{rows} predictions of {escape(models)}" if rows else "No further predictions"
         console.print(
-            f"\n{rows} predictions of {escape(models)} in [bold]{escape(report.store)}[/]\n"
+            f"\n{made} in [bold]{escape(report.store)}[/]\n"
             f"{report.stored} of them new or changed, run {report.run_id}, {report.seconds:.1f} s",
             soft_wrap=True,
             highlight=False,
@@ -90,9 +95,13 @@ def run_as_json(report: RunReport) -> dict[str, Any]:
     return {
         "run_id": report.run_id,
         "cutoff": as_datetime(report.cutoff).isoformat(),
+        "resumed": list(report.resumed),
         "store": report.store,
         "stored": report.stored,
         "spooled": report.spooled or None,
+        "seconds": report.seconds,
+        "took": dict(report.took),
+        "retried": report.retried,
         "exit_code": report.exit_code,
         "forecasts": [_forecast_as_json(f, report.windows[f.symbol]) for f in report.forecasts],
         "failures": [asdict(f) for f in report.failures],

@@ -25,6 +25,7 @@ MAX_NODES = 100_000
 Loc = tuple[str | int, ...]
 _VARIABLE = re.compile(r"\$(?:\$\{|\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\})")
 _NONE = {"", "~", "null"}
+_UNPRINTABLE = yaml.reader.Reader.NON_PRINTABLE
 _LOADER: Any = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
 
 
@@ -83,7 +84,10 @@ def parse(text: str, name: str = "<config>") -> Document:
         hint = "; put quotes around a value with ${…} inside braces" if "${" in line else ""
         raise ConfigError(f"{place}: not valid YAML: {error.problem or error.context}{hint}") from None
     except yaml.YAMLError as error:
-        raise ConfigError(f"{name}: not valid YAML: {str(error).splitlines()[0]}") from None
+        odd = _UNPRINTABLE.search(text)
+        before = text[: odd.start()].split("\n") if odd else [""]
+        place = f"{name}:{len(before)}:{len(before[-1]) + 1}"
+        raise ConfigError(f"{place}: not valid YAML: {str(error).splitlines()[0]}") from None
     if node is None:
         raise ConfigError(f"{name}: the file is empty; `kronosfw init` writes one to start from")
     if not isinstance(node, yaml.MappingNode):

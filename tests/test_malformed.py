@@ -1,97 +1,30 @@
-"""A thousand malformed configurations and a thousand malformed CSV files: a clear error, never a traceback."""
+"""A sample of malformed configurations and CSV files; ``benchmarks/malformed.py`` tries thousands."""
 
 from __future__ import annotations
 
-import contextlib
-import io
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
-from kronosfw.cli import call
+from .malformed import CONFIGURATIONS, CSV_FILES, check_configuration, check_csv_file, fill
 
-from .test_cli import SMALL, write_bars
-
-MANY = settings(
-    max_examples=1000, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-)
-JUNK = [
-    "",
-    "\x00",
-    "\t",
-    "[",
-    "{",
-    "}",
-    ": ",
-    "- ",
-    "'",
-    '"',
-    "*a",
-    "&a ",
-    "!!python/object:os.system ",
-    "${",
-    "NaN",
-]
-JUNK += ["-1", "1e400", "null", "true", "0.5", "é", "\ufeff", "#", "|\n", "? ", "%", "@", "2024-01-01", "../../etc"]
-
-
-def outcome(*arguments: str) -> tuple[int, str]:
-    """Return the exit code of a command and all that it said."""
-    said = io.StringIO()
-    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
-        code = call(list(arguments))
-    return code, said.getvalue()
-
-
-@st.composite
-def mutated(draw, text: str, junk: list[str]) -> str:
-    """Return the text with one to three places cut out, doubled, or replaced by junk."""
-    for _ in range(draw(st.integers(1, 3))):
-        start = draw(st.integers(0, len(text)))
-        end = min(start + draw(st.integers(0, 25)), len(text))
-        middle = draw(st.sampled_from(junk) | st.text(max_size=5) | st.just(text[start:end] * 2))
-        text = text[:start] + middle + text[end:]
-    return text
+IN_ONE_FOLDER = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    (tmp_path / "bars").mkdir()
-    for symbol in ("AAA", "BBB", "CCC"):
-        write_bars(tmp_path / "bars" / f"{symbol}.csv", symbol)
-    (tmp_path / "config.yaml").write_text(SMALL)
+    fill(tmp_path)
     return tmp_path
 
 
-@MANY
-@given(text=mutated(SMALL, JUNK))
+@settings(max_examples=200, suppress_health_check=IN_ONE_FOLDER)
+@given(text=CONFIGURATIONS)
 def test_configurations(folder: Path, text: str) -> None:
-    path = folder / "mutant.yaml"
-    path.write_text(text, "utf-8", errors="replace")
-    code, said = outcome("check", str(path))
-    assert code in (0, 2), said
-    assert "Traceback" not in said
-    assert code == 0 or str(path) in said or "calendar" in said
+    check_configuration(folder, text)
 
 
-ROWS = "Date,Open,High,Low,Close,Volume\n" + "".join(
-    f"2023-0{1 + i // 28}-{1 + i % 28:02d},10,12,9,11,5\n" for i in range(84)
-)
-
-
-@MANY
-@given(
-    text=mutated(
-        ROWS, [*JUNK, ",", ",,", "\n", "\r", "inf", "1,5", "2023-13-01", "99999999999", "2023-01-01T00:00+99:00"]
-    )
-)
+@settings(max_examples=80, suppress_health_check=IN_ONE_FOLDER)
+@given(text=CSV_FILES)
 def test_csv_files(folder: Path, text: str) -> None:
-    """One symbol's file is malformed; the other two are forecast whatever it holds."""
-    (folder / "bars" / "BBB.csv").write_bytes(text.encode("utf-8", errors="surrogatepass"))
-    code, said = outcome("run", str(folder / "config.yaml"), "--as-of", "2023-03-26", "--json")
-    assert code in (0, 3), said
-    assert "Traceback" not in said
-    assert '"symbol": "AAA"' in said
-    assert code == 0 or "BBB" in said
+    check_csv_file(folder, text)

@@ -93,8 +93,9 @@ def _bug(error: Exception) -> int:
 def _say(message: str, exit_code: int, error: Exception | None = None) -> str:
     """Show an error and return it as shown: without secrets."""
     from ..secrets import redact
+    from ..visible import visible
 
-    shown = redact(message)
+    shown = visible(redact(message))
     if _is_json():
         import logging
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
+from itertools import chain
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
@@ -34,6 +35,7 @@ _NIXTLA = {"symbol": "unique_id", "time": "ds", "cutoff": "cutoff", "actual": "y
 _AUTOGLUON = {"symbol": "item_id", "time": "timestamp", "cutoff": "cutoff", "model": "model", "actual": "target"}
 _INTERVAL = re.compile(r"(.+)-(lo|hi)-(\d+(?:\.\d+)?)", re.DOTALL)
 _TAKEN = re.compile(r"-(?:lo|hi)-\d")
+_FORMULA = ("=", "+", "-", "@")
 _HAIR = np.timedelta64(1, "us")
 
 
@@ -138,11 +140,23 @@ def unpaired(frame: pd.DataFrame) -> list[float]:
 
 
 def write_table(frame: pd.DataFrame, suffix: str, file: BinaryIO) -> None:
-    """Write a frame as ``.csv``, every float with all its digits, or as ``.parquet``; raises OSError."""
+    """Write a frame as ``.csv``, every float with all its digits, or as ``.parquet``; raises OSError.
+
+    Raises ValueError for a name that a spreadsheet would calculate where the form is ``.csv``.
+    """
     if suffix == ".csv":
+        _refuse_formulas(frame)
         frame.to_csv(file, index=False, lineterminator="\n")
     else:
         frame.to_parquet(file, index=False, engine="pyarrow")
+
+
+def _refuse_formulas(frame: pd.DataFrame) -> None:
+    """Raise ValueError for a column's name or a text that begins as a formula does."""
+    texts = (frame[column].unique() for column in ("unique_id", "item_id", "model") if column in frame)
+    for name in chain(map(str, frame.columns), *texts):
+        if name.lstrip().startswith(_FORMULA):
+            raise ValueError(f"a spreadsheet would take {name!r} in a .csv for a formula: write a .parquet")
 
 
 def _in_order(frame: pd.DataFrame) -> pd.DataFrame:

@@ -77,12 +77,19 @@ def _replay(path: Path, store: Store) -> int:
     stated = (table.schema.metadata or {}).get(_RUN)
     if stated is None or not table.schema.equals(_schema()):
         raise StoreError(f"spool {path}: not a spooled run, or one of another version of kronosfw")
-    rows = [{c.name: _unpack(c, row[c.name]) for c in _COLUMNS} for row in table.to_pylist()]
-    return store.record(_run(stated), rows, late=True)
+    try:
+        run = _run(stated)
+        rows = [{c.name: _unpack(c, row[c.name]) for c in _COLUMNS} for row in table.to_pylist()]
+    except (AttributeError, KeyError, TypeError, ValueError):
+        raise StoreError(f"spool {path}: what it says is not what a run has spooled") from None
+    return store.record(run, rows, late=True)
 
 
 def _run(stated: bytes) -> Row:
+    """Return the run of a spool; raises ValueError, or whatever the wrong types raise, where it is none."""
     run = json.loads(stated)
+    if not run.keys() <= set(runs.columns.keys()) or not isinstance(run["id"], str):
+        raise ValueError("not the columns of a run")
     times = [c.name for c in runs.columns if isinstance(c.type, UtcTime) and run.get(c.name)]
     return {**run, **{name: datetime.fromisoformat(run[name]) for name in times}}
 

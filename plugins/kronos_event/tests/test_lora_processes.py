@@ -59,7 +59,13 @@ def test_two_devices_train_one_adapter(tmp_path: Path):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
-    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2", "ACCELERATE_USE_CPU": "1"}
+    shared = {
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": port,
+        "WORLD_SIZE": "2",
+        "ACCELERATE_USE_CPU": "1",
+        "OMP_NUM_THREADS": "1",
+    }
     ranks = [start(tmp_path / "two", 2, 3, **shared, RANK=str(rank), LOCAL_RANK=str(rank)) for rank in range(2)]
     train(tiny(evaluate_every=3), tmp_path / "one")
     assert [rank.wait(timeout=240) for rank in ranks] == [0, 0]
@@ -86,7 +92,7 @@ trainer:
   epochs: 0.2
   batch: 8
   evaluate_every: 3
-training: {{validate_from: 2023-01-01}}
+training: {{validate_from: 2023-06-01}}
 checkpoint_root: checkpoints
 store: sqlite:///results.db
 """
@@ -94,7 +100,13 @@ store: sqlite:///results.db
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
-    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2", "ACCELERATE_USE_CPU": "1"}
+    shared = {
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": port,
+        "WORLD_SIZE": "2",
+        "ACCELERATE_USE_CPU": "1",
+        "OMP_NUM_THREADS": "1",
+    }
     command = [sys.executable, "-m", "kronosfw", "train", str(tmp_path / "train.yaml"), "--json"]
     ranks = [
         subprocess.Popen(

@@ -111,31 +111,39 @@ def test_training_makes_the_loss_small(tmp_path):
 
 
 SCRIPT = """
-import json, sys
+import sys
 from pathlib import Path
 import torch
 torch.set_num_threads(1)
 sys.path.insert(0, sys.argv[1])
-from test_pretrain import TINY, examples
-from kronosfw_kronos_event.pretrain_options import KronosPretrain
-phase = {"steps": 40, "batch": 4, "evaluate_every": 1, "warmup": 2}
-options = KronosPretrain(**{**TINY, "tokenizer_training": phase, "model_training": phase})
-list(options.build().train(examples(), examples(1), None, Path(sys.argv[2])))
+from test_pretrain import train
+train(Path(sys.argv[2]), int(sys.argv[3]))
 """
+
+
+def train(out: Path, steps: int) -> None:
+    phase = {"steps": steps, "batch": 4, "evaluate_every": 1, "warmup": 2}
+    options = KronosPretrain(**{**TINY, "tokenizer_training": phase, "model_training": phase})
+    list(options.build().train(examples(), examples(1), None, out))
+
+
+def start(out: Path, steps: int, **env: str) -> subprocess.Popen[bytes]:
+    """Start a training in a process of its own."""
+    command = [sys.executable, "-c", SCRIPT, str(Path(__file__).parent), str(out), str(steps)]
+    return subprocess.Popen(command, env={**os.environ, **env})
 
 
 def test_a_killed_training_ends_with_the_same_weights(tmp_path):
     undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
-    command = [sys.executable, "-c", SCRIPT, str(Path(__file__).parent)]
-    subprocess.run([*command, str(undisturbed)], check=True)
+    train(undisturbed, 40)
     for state in ("tokenizer", "model"):
-        process = subprocess.Popen([*command, str(killed)])
+        process = start(killed, 40)
         deadline = time.monotonic() + 60
         while not (killed / "training" / state / "state.safetensors").exists() and time.monotonic() < deadline:
             time.sleep(0.005)
         process.send_signal(signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL, "it was to be killed in the middle"
-    subprocess.run([*command, str(killed)], check=True)
+    train(killed, 40)
     for part in ("model", "tokenizer"):
         name = Path("step-0000040") / part / "model.safetensors"
         assert (undisturbed / name).read_bytes() == (killed / name).read_bytes()
@@ -332,21 +340,14 @@ def test_the_global_generator_is_left_alone(tmp_path):
 
 def test_two_devices_train_one_model(tmp_path):
     """Two processes with a share of each batch: one set of files, and losses close to those of one process."""
-    command = [sys.executable, "-c", SCRIPT.replace('steps": 40', 'steps": 6'), str(Path(__file__).parent)]
-    subprocess.run([*command, str(tmp_path / "one")], check=True)
-    port = {
+    shared = {
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(free_port()),
         "WORLD_SIZE": "2",
         "ACCELERATE_USE_CPU": "1",
     }
-    ranks = [
-        subprocess.Popen(
-            [*command, str(tmp_path / "two")],
-            env={**os.environ, **port, "RANK": str(rank), "LOCAL_RANK": str(rank)},
-        )
-        for rank in range(2)
-    ]
+    ranks = [start(tmp_path / "two", 6, **shared, RANK=str(rank), LOCAL_RANK=str(rank)) for rank in range(2)]
+    train(tmp_path / "one", 6)
     assert [rank.wait(timeout=120) for rank in ranks] == [0, 0]
     one, two = (
         [json.loads(line) for line in (tmp_path / name / "logs" / "losses.jsonl").read_text().splitlines()]
