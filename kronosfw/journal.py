@@ -30,6 +30,11 @@ class Journal:
         """Rows added or changed in the store."""
         self._parts = 0
 
+    def give_up(self, trouble: str) -> None:
+        """Do without the store from here on."""
+        self.trouble = trouble
+        log.warning("%s; results are spooled from here on", trouble)
+
     def write(
         self, rows: Sequence[Row], work: Sequence[Row], learned: Sequence[Row], report: Mapping[str, Any]
     ) -> None:
@@ -47,8 +52,7 @@ class Journal:
                 self.stored += self._store.record(run, rows, work=work, learned=learned)
                 return
             except StoreError as error:
-                self.trouble = str(error)
-                log.warning("%s; results are spooled from here on", error)
+                self.give_up(str(error))
         try:
             self.spooled = spool(self._folder, run, rows, self._parts)
         except StoreError as error:

@@ -261,6 +261,9 @@ class _UnderWay:
         began = time.perf_counter()
         served = self._server.serve(self._taught, windows, told.forecasts, self._lessons)
         self._spent("serving", began)
+        if served.trouble:
+            # Rows without what others have of the past would count as finished.
+            self._journal.give_up(served.trouble)
         failures = [*batch.failures, *told.failures, *served.failures]
         made = {(f.symbol, f.model): f for f in served.forecasts}
         if self._subject.explain:

@@ -45,6 +45,8 @@ class Served:
 
     forecasts: tuple[Forecast, ...]
     failures: tuple[Failure, ...]
+    trouble: str = ""
+    """Why there is no confidence, where the past of these symbols could not be read."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,22 +125,16 @@ class Server:
         made = [forecast.only(self.levels, self.horizon) for forecast in made]
         if self.calibrator and taught.conformal is not None:
             made += self.calibrator.calibrate(taught.conformal, made, windows)
-        return Served(tuple(self._weighed(made, taught, windows, lessons)), tuple(failures))
-
-    def _weighed(
-        self, made: Sequence[Forecast], taught: Taught, windows: Mapping[str, Window], lessons: Lessons
-    ) -> list[Forecast]:
-        """Return the forecasts, those that are served with a confidence where there is a past to tell."""
         mine = [forecast for forecast in made if forecast.model == self.served]
         others = [forecast for forecast in made if forecast.model != self.served]
-        if not mine or not taught.coverage:
-            return [*others, *mine]
-        try:
-            envelopes = lessons.envelopes(self.served, [forecast.symbol for forecast in mine])
-        except StoreError as error:
-            log.warning("no confidence: %s", error)
-            return [*others, *mine]
-        return others + with_confidence(mine, windows, envelopes, taught.coverage)
+        trouble = ""
+        if mine and taught.coverage:
+            try:
+                envelopes = lessons.envelopes(self.served, [forecast.symbol for forecast in mine])
+                mine = with_confidence(mine, windows, envelopes, taught.coverage)
+            except StoreError as error:
+                trouble = str(error)
+        return Served((*others, *mine), tuple(failures), trouble)
 
 
 def build_server(

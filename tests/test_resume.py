@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from kronosfw import survey
-from kronosfw.errors import DataError, Interrupted
+from kronosfw.errors import DataError, Interrupted, StoreError
+from kronosfw.lessons import Stored
 from kronosfw.pipeline import run
 from kronosfw.store import Store
 from tests.made_up import SYMBOLS, Fickle, FickleForecaster, Table, stored
@@ -183,6 +184,21 @@ def test_bars_that_change_between_two_readings_fail_their_symbol(configure, plug
         "its bars changed while the run was under way"
     }
     assert len(report.served) == 49
+
+
+def test_rows_that_lack_what_the_store_knows_are_no_finished_work(configure, plugins, tmp_path, monkeypatch):
+    """The store answers again by the time a batch is written, whose confidence it could not tell."""
+
+    def away(self, *_):
+        raise StoreError("the store is away")
+
+    with monkeypatch.context() as absent:
+        absent.setattr(Stored, "coverage", lambda self, model: {"crypto": (0.8, 100)})
+        absent.setattr(Stored, "envelopes", away)
+        report = run(configure(**BATCH), plugins)
+    assert (report.exit_code, report.trouble, report.spooled_rows) == (6, "the store is away", 450)
+    assert not stored(tmp_path)
+    assert run(configure(**BATCH), plugins, resume=True).resumed == ()
 
 
 def test_the_executor_changes_no_number(configure, plugins, tmp_path):

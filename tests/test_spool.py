@@ -231,3 +231,12 @@ def test_times_of_the_run_survive(tmp_path: Path) -> None:
     with Store("sqlite://") as store:
         replay(path, store)
         assert store.runs()[0]["started_at"] == started
+
+
+def test_a_run_that_was_resumed_since_stays_as_it_is(tmp_path: Path) -> None:
+    folder = spool(tmp_path, run_row(state="running", finished_at=None), [prediction(1)], 0)
+    later = run_row(started_at=AS_OF + DAY)
+    with Store("sqlite://") as store:
+        store.record(later, [prediction(1)])
+        replay(folder, store)
+        assert store.runs() == [later]
