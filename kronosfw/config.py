@@ -363,7 +363,7 @@ class Config(Section):
         default_factory=Checks, description="Policies of the data checks."
     )
     min_symbols: float = Field(
-        0.5, ge=0, le=1, description="Share of symbols that must succeed for anything to be stored."
+        0.5, ge=0, le=1, description="Share of symbols that must succeed; a run that cannot reach it ends."
     )
     batch: int = Field(
         256, ge=1, description="Most windows handed to a forecaster at once, and symbols stored together."
@@ -400,6 +400,11 @@ class Config(Section):
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"two models are called {', '.join(twice)}; give one of them a `name`")
+        stages = sorted({"reading", "serving", "storing"}.intersection(names))
+        if stages:
+            raise ValueError(
+                f"{', '.join(stages)} is what a part of a run is called; give the model another `name`"
+            )
         if list(self.horizon_buckets) != sorted(set(self.horizon_buckets)):
             raise ValueError("`horizon_buckets` must increase")
         if self.checkpoints and self.checkpoint_root is None:

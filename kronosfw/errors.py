@@ -6,7 +6,7 @@
      ├── ConfigError             2   usage or configuration
      │    └── PluginError        2   a plugin the configuration names cannot be used
      ├── CheckpointRejected      4   the regression guard said no
-     ├── DataError               5   data failed its checks, nothing written
+     ├── DataError               5   data failed its checks, or too few symbols are left
      │    ├── FeedDown           5   a source that cannot be reached: no symbol will do better
      │    ├── DamagedCheckpoint  5   weights on disk are not what their manifest says
      │    └── SymbolError        –   one symbol's data; the others go on
@@ -49,7 +49,7 @@ class CheckpointRejected(KronosfwError):
 
 
 class DataError(KronosfwError):
-    """The data cannot be used; nothing was written."""
+    """The data cannot be used, or too few symbols are left."""
 
     exit_code = 5
 

@@ -7,11 +7,13 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
+from multiprocessing.reduction import ForkingPickler
 
 from .config import Config
 from .executors import Executor, Outcome, map_unordered
 from .executors.mapping import MOST_IN_VAIN
 from .interfaces import ForecasterConfig
+from .isolation import reason
 from .members import Member, run_member
 from .reading import Failure
 from .secrets import remember
@@ -43,8 +45,8 @@ class Told:
     failures: list[Failure] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
     """By member, how long it took."""
-    retried: int = 0
-    """Parts of it that were tried more than once, after a worker died or took too long."""
+    lost: int = 0
+    """Tries that were lost, with a worker or to a timeout."""
 
 
 @dataclass(frozen=True)
@@ -79,19 +81,22 @@ def worker_here(members: Sequence[Member], levels: Sequence[float], batch: int) 
     return partial(_forecast, {member.name: member for member in members}, {}, levels, batch)
 
 
-def worker_there(recipes: Sequence[Recipe], levels: Sequence[float], batch: int) -> Work:
-    """Return what builds each member when it is needed first, and forecasts; their secrets are kept here, too."""
-    for recipe in recipes:
-        remember(recipe.forecaster)
-    return partial(_forecast, {}, {recipe.name: recipe for recipe in recipes}, levels, batch)
+def worker_there(recipes: Mapping[str, bytes], levels: Sequence[float], batch: int) -> Work:
+    """Return what builds each member, from its pickled recipe, when it is needed first, and forecasts."""
+    return partial(_forecast, {}, recipes, levels, batch)
 
 
 def _forecast(
-    members: dict[str, Member], recipes: Mapping[str, Recipe], levels: Sequence[float], batch: int, part: Part
+    members: dict[str, Member], recipes: Mapping[str, bytes], levels: Sequence[float], batch: int, part: Part
 ) -> Made:
     """Return what the member makes of the windows; those that fail are set apart."""
+    if not part.windows:
+        return [], []
     if part.member not in members:
-        members[part.member] = recipes[part.member].member()
+        recipe: Recipe = ForkingPickler.loads(recipes[part.member])
+        # A process that builds a member keeps its secrets, too.
+        remember(recipe.forecaster)
+        members[part.member] = recipe.member()
     return run_member(members[part.member], part.windows, levels, batch, lambda *_: None)
 
 
@@ -104,23 +109,32 @@ class Troupe:
         """``levels`` are the quantile levels that are asked of each member."""
         self._members, self._executor = members, executor
         self._batch = config.batch
+        self._given_up: dict[str, str] = {}
+        """By member that is not tried any more, why."""
         self._timeouts = dict(zip(config.member_names, (f.timeout for f in config.forecasters), strict=True))
         if executor.here:
             self._worker: Callable[[], Work] = partial(worker_here, members, levels, config.batch)
         else:
-            recipes = [Recipe.of(member, config) for member in members]
+            recipes = {member.name: self._sent(Recipe.of(member, config)) for member in members}
             self._worker = partial(worker_there, recipes, levels, config.batch)
-        self._given_up: dict[str, str] = {}
         self._in_vain = dict.fromkeys((member.name for member in members), 0)
-        """Windows in a row that a member lost."""
+        """Tries in a row that a member lost."""
+
+    def _sent(self, recipe: Recipe) -> bytes:
+        """Return a recipe as it is sent to other processes; a member whose recipe cannot be is not tried."""
+        try:
+            return bytes(ForkingPickler.dumps(recipe))
+        except Exception as error:
+            self._given_up[recipe.name] = f"it cannot be sent to another process: {reason(error)}"
+            return b""
 
     def forecast(
         self, batches: Iterable[Sequence[Window]], done: Callable[[str, int], None] = lambda member, count: None
     ) -> Generator[Told]:
         """Yield what the members made of each batch, in order; batches are drawn as there is room for them.
 
-        A member of which nothing came for many windows in a row, because workers died or it took too long, is not
-        tried again. ``done`` is told of each member of how many more windows the end has come.
+        A member of which many tries in a row were lost, because workers died or it took too long, is not tried any
+        more. ``done`` is told of each member of how many more windows the end has come.
         """
         open_: dict[int, _Gathering] = {}
         owners: list[int] = []
@@ -128,21 +142,35 @@ class Troupe:
         def parts() -> Iterator[Part]:
             for number, windows in enumerate(batches):
                 open_[number] = gathering = _Gathering(len(windows), [member.name for member in self._members])
-                for member in self._members if windows else ():
+                todo = [member.name for member in self._members if member.name not in self._given_up]
+                for member in self._members:
                     if member.name in self._given_up:
                         gathering.fail(member.name, windows, self._given_up[member.name])
-                    else:
-                        owners.append(number)
-                        yield Part(member.name, windows)
+                for name in todo if windows else ():
+                    owners.append(number)
+                    yield Part(name, windows)
+                if self._members and not (todo and windows):
+                    # A batch without work has its turn, too, so that no further one is drawn before it is told.
+                    owners.append(number)
+                    gathering.idle = True
+                    yield Part(self._members[0].name, ())
 
         following = 0
-        work = map_unordered(self._executor, self._worker, parts(), timeout=self._timeout, split=Part.halves)
+        most = 2 * self._executor.workers
+        work = map_unordered(
+            self._executor,
+            self._worker,
+            parts(),
+            timeout=self._timeout,
+            split=Part.halves,
+            ready=lambda: len(open_) < most,
+        )
         with closing(work) as outcomes:
             for outcome in outcomes:
                 member, count = outcome.task.member, len(outcome.task.windows)
                 open_[owners[outcome.key]].add(outcome)
                 done(member, count)
-                self._in_vain[member] = self._in_vain[member] + count if outcome.lost else 0
+                self._in_vain[member] = self._in_vain[member] + outcome.in_vain if outcome.lost else 0
                 if self._in_vain[member] >= MOST_IN_VAIN:
                     self._given_up[member] = outcome.error
                 while following in open_ and open_[following].complete:
@@ -165,11 +193,14 @@ class _Gathering:
         self._made: dict[str, list[Forecast]] = {name: [] for name in members}
         self._failures: dict[str, list[Failure]] = {name: [] for name in members}
         self._seconds: dict[str, float] = {}
-        self._retried = 0
+        self._lost = 0
+        self.idle = False
+        """Whether it waits for its turn alone."""
 
     def add(self, outcome: Outcome[Part, Made]) -> None:
         part = outcome.task
-        self._retried += outcome.attempts > 1
+        self.idle &= bool(part.windows)
+        self._lost += outcome.in_vain
         self._seconds[part.member] = self._seconds.get(part.member, 0.0) + outcome.seconds
         if outcome.value is None:
             self.fail(part.member, part.windows, outcome.error)
@@ -185,11 +216,11 @@ class _Gathering:
 
     @property
     def complete(self) -> bool:
-        return not any(self._left.values())
+        return not self.idle and not any(self._left.values())
 
     def told(self) -> Told:
         """Return what the members made, one after the other."""
-        told = Told(seconds=self._seconds, retried=self._retried)
+        told = Told(seconds=self._seconds, lost=self._lost)
         for name, made in self._made.items():
             told.forecasts += made
             told.failures += self._failures[name]

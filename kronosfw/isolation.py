@@ -57,6 +57,10 @@ def required(build: Callable[[], Result], what: str) -> Result:
 
 def reason(error: BaseException) -> str:
     """Return an error as one line: a message meant for the user as it is, others with their type."""
-    text = visible(redact(" ".join(str(error).split()) or "no message"))
+    try:
+        told = " ".join(str(error).split())
+    except Exception:
+        told = ""
+    text = visible(redact(told or "no message"))
     expected = type(error) is ValueError or type(error).__module__.startswith("kronosfw.")
     return text if expected else f"{type(error).__name__}: {text}"

@@ -79,7 +79,7 @@ def _of_run(report: RunReport) -> Iterator[Sample]:
     yield "kronosfw_run_symbols_resumed", (), len(report.resumed)
     for where, count in sorted(Counter((f.stage, f.model) for f in report.failures).items()):
         yield "kronosfw_run_failures", where, count
-    yield "kronosfw_run_retries", (), report.retried
+    yield "kronosfw_run_retries", (), report.lost
     yield "kronosfw_run_rows_stored", (), report.stored
     yield "kronosfw_run_rows_spooled", (), report.spooled_rows
 

@@ -101,7 +101,7 @@ def run_as_json(report: RunReport) -> dict[str, Any]:
         "spooled": report.spooled or None,
         "seconds": report.seconds,
         "took": dict(report.took),
-        "retried": report.retried,
+        "lost": report.lost,
         "exit_code": report.exit_code,
         "forecasts": [_forecast_as_json(f, report.windows[f.symbol]) for f in report.forecasts],
         "failures": [asdict(f) for f in report.failures],

@@ -63,8 +63,8 @@ class RunReport:
     spooled_rows: int = 0
     trouble: str = ""
     """Why the store could not be used."""
-    retried: int = 0
-    """Parts of batches that were tried more than once, after a worker died or took too long."""
+    lost: int = 0
+    """Tries that were lost, to a worker that died or to a timeout."""
     took: Mapping[str, float] = field(default_factory=dict)
     """Seconds by stage, ``reading``, ``serving`` and ``storing``, and by member."""
     seconds: float = 0.0
@@ -90,7 +90,7 @@ class RunReport:
             "resumed": len(self.resumed),
             "seconds": self.seconds,
             "took": dict(self.took),
-            "retried": self.retried,
+            "lost": self.lost,
             "failures": [asdict(f) for f in self.failures],
             "data": [r.as_json() for r in self.data.values() if r.findings],
         }

@@ -73,15 +73,15 @@ class Server:
         return self.calibrator.name if self.calibrator else None
 
     def versions(self, members: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, str]]:
-        """Return model → asset class → version of what it makes, from that of the members."""
+        """Return model → asset class → version of what it can make, from that of the members that there are."""
         found: dict[str, dict[str, str]] = {}
         if self.ensemble:
             classes = next(iter(members.values()), {})
             found[self.ensemble.name] = {
                 c: self.ensemble.version([v[c] for v in members.values()]) for c in classes
             }
-        if self.calibrator:
-            raw = {**members, **found}.get(self.calibrator.model, {})
+        raw = {**members, **found}.get(self.calibrator.model) if self.calibrator else None
+        if self.calibrator and raw is not None:
             found[self.calibrator.name] = {c: self.calibrator.version(version) for c, version in raw.items()}
         return found
 

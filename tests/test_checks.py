@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from kronosfw.calendars import calendar
-from kronosfw.checks import Inspection
+from kronosfw.checks import Extent, Inspection
 from kronosfw.config import Checks
 from kronosfw.errors import SymbolError
 from kronosfw.types import moment
@@ -169,13 +169,13 @@ def test_history_must_be_long_and_fresh():
     inspection = Inspection("X", calendar("24/7"), "1d", Checks(min_history=101))
     bars = inspection.bars(frame(), UNTIL)
     with pytest.raises(SymbolError, match="short history: 100"):
-        inspection.history(bars, bars.times.available_at[-1])
+        inspection.history(Extent.of(bars), bars.times.available_at[-1])
     fresh = Inspection("X", calendar("24/7"), "1d", Checks(max_stale=2))
     last = bars.times.available_at[-1]
-    fresh.history(bars, last + np.timedelta64(2, "D"))
+    fresh.history(Extent.of(bars), last + np.timedelta64(2, "D"))
     assert fresh.report.bars == 100
     with pytest.raises(SymbolError, match="stale: 3"):
-        fresh.history(bars, last + np.timedelta64(3, "D"))
+        fresh.history(Extent.of(bars), last + np.timedelta64(3, "D"))
 
 
 @pytest.mark.parametrize(

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
+import subprocess
+import sys
 import time
 from contextlib import closing
 from functools import partial
 from itertools import count
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -16,6 +20,7 @@ from hypothesis import strategies as st
 from kronosfw.builtin.notifiers import Webhook
 from kronosfw.errors import ConfigError
 from kronosfw.executors import Executor, InProcess, Processes, map_unordered
+from kronosfw.executors.mapping import MOST_IN_VAIN
 from tests.workers import FickleCrew, listing, obeying, talking, unmade
 
 BOTH = pytest.mark.parametrize("workers", [1, 2])
@@ -77,7 +82,7 @@ def test_one_that_dies_is_tried_again_once_and_the_others_go_on(tmp_path):
     assert found[1].value == "alive"
     assert found[3].value is None
     assert found[3].error.startswith("the process that worked on it died")
-    assert [(o.key, o.attempts, o.lost) for o in found if o.attempts > 1] == [(1, 2, False), (3, 2, True)]
+    assert [(o.key, o.in_vain, o.lost) for o in found if o.in_vain] == [(1, 1, False), (3, 2, True)]
     assert len(always.read_bytes()) == 7
     assert "pickle" in found[4].error, "what cannot be sent here ends no process"
     assert [o.value[1] for o in found if isinstance(o.value, tuple)] == [1, 4, 9, 16]
@@ -101,7 +106,7 @@ def test_only_a_few_tasks_are_held_at_a_time(workers):
 def test_one_that_takes_too_long_is_stopped_and_the_others_go_on():
     found = outcomes(2, [1, 60.0, 2, 3], timeout=lambda task: 2.0)
     assert found[1].error == "it took longer than the 2 seconds it may"
-    assert (found[1].lost, found[1].attempts) == (True, 2)
+    assert (found[1].lost, found[1].in_vain) == (True, 2)
     assert [o.value[1] for o in found if o.value] == [1, 4, 9]
 
 
@@ -123,7 +128,7 @@ def test_a_task_of_which_nothing_comes_is_given_up(tmp_path):
     deaths = tmp_path / "deaths"
     deaths.touch()
     found = outcomes(2, [[deaths] * 64, [3]], listing, split=halved)
-    assert deaths.stat().st_size == 8
+    assert deaths.stat().st_size == MOST_IN_VAIN
     assert sum(len(o.task) for o in found if o.key == 0 and o.lost) == 64
     assert [o.value for o in found if o.key == 1] == [[3]]
 
@@ -171,6 +176,62 @@ def test_the_threads_are_shared_and_what_was_set_stays(monkeypatch):
     (told,) = outcomes(2, ["threads"])
     assert told.value == ("7", str(max((os.cpu_count() or 1) // 2, 1)))
     assert "MKL_NUM_THREADS" not in os.environ
+
+
+def test_a_worker_that_leaves_in_silence_is_lost_too():
+    """Whatever code it ends with, and whether or not it was at a task."""
+    found = outcomes(2, [1, "exit", 2, 3])
+    assert found[1].error == "the process that worked on it died: exit code 0"
+    assert [o.value[1] for o in found if o.value] == [1, 4, 9]
+    with closing(map_unordered(executor(1 + 1), obeying, [*range(8), 0.5, *range(8)])) as ends:
+        next(ends)
+        for idle in multiprocessing.active_children()[:1]:
+            os.kill(idle.pid, signal.SIGKILL)
+        assert len(list(ends)) == 16
+
+
+def test_what_a_worker_raises_or_sends_is_its_own_affair():
+    found = outcomes(2, [1, "interrupt", "bomb", "generator", 2])
+    assert [o.error for o in found if o.error] == [
+        "KeyboardInterrupt: no message",
+        "RuntimeError: unfit to be received",
+        "GeneratorExit: no message",
+    ]
+    assert [o.value[1] for o in found if o.value] == [1, 4]
+
+
+def test_what_cannot_be_sent_ends_the_work_at_once():
+    with pytest.raises(ConfigError, match="what the work needs cannot be sent to another process"):
+        outcomes(2, [1], lambda: obeying)
+
+
+def test_nobody_stays_behind_a_process_that_was_killed(tmp_path):
+    """A worker at a long task ends with the process that it works for."""
+    code = (
+        "from tests.workers import obeying; from kronosfw.executors import Processes, map_unordered\n"
+        "ends = map_unordered(Processes(1), obeying, [1, 600.0])\n"
+        "print(next(ends).value[0], flush=True)\n"
+        "next(ends)\n"
+    )
+    driver = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[1]
+    )
+    worker = int(driver.stdout.readline())
+    driver.kill()
+    driver.wait()
+    driver.stdout.close()
+    for _ in range(200):
+        if not alive(worker):
+            return
+        time.sleep(0.05)
+    raise AssertionError("the worker is still there")
+
+
+def alive(pid):
+    try:
+        return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def test_what_is_said_elsewhere_goes_to_stderr_without_secrets(capfd):

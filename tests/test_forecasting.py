@@ -71,8 +71,8 @@ def told(executor, work):
 
 @settings(max_examples=30)
 @given(
-    sizes=st.lists(st.integers(0, 9), max_size=5),
-    deadly=st.sets(st.tuples(st.sampled_from(NAMES), st.integers(0, 30).map("W{}".format)), max_size=3),
+    sizes=st.lists(st.integers(0, 40), max_size=5),
+    deadly=st.sets(st.tuples(st.sampled_from(NAMES), st.integers(0, 60).map("W{}".format)), max_size=6),
     room=st.integers(1, 4),
     order=st.randoms(use_true_random=False),
 )
@@ -91,15 +91,15 @@ def test_only_what_is_deadly_fails(sizes, deadly, room, order):
         assert all(f.quantiles.tobytes() == numbers[f.model, f.symbol] for f in one.forecasts)
 
 
-def test_a_member_of_which_nothing_comes_is_tried_over_one_batch_alone():
-    work = batches([8, 8, 8])
+def test_a_member_of_which_nothing_comes_is_given_up():
+    work = batches([8, 8, 40, 8, 8])
     deadly = {("other", w.symbol) for windows in work for w in windows}
     executor = Hazardous(deadly, 1, random.Random(0))
     found = told(executor, work)
-    assert executor.begun == 3 + 8, "eight tries of the one, beside the other's batches"
-    assert [len(t.failures) for t in found] == [8, 8, 8]
+    assert executor.begun == 5 + 2 * 16, "16 tries of eight windows are not enough, twice as many are"
+    assert [len(t.failures) for t in found] == [8, 8, 40, 8, 8]
     assert {f.reason for t in found for f in t.failures} == {"it died"}
-    assert [len(t.forecasts) for t in found] == [8, 8, 8]
+    assert [len(t.forecasts) for t in found] == [8, 8, 40, 8, 8]
 
 
 def test_batches_are_drawn_as_there_is_room_for_them():
@@ -115,3 +115,33 @@ def test_batches_are_drawn_as_there_is_room_for_them():
     for _ in Troupe(MEMBERS, CONFIG, LEVELS, InProcess()).forecast(drawn()):
         held -= 1
     assert most <= 2
+
+
+def test_no_batch_runs_away_from_one_that_takes_its_time():
+    """Nor where there is nothing to be done, for a member was given up or none is there."""
+    work = batches([1] * 30)
+    slow = work[0]
+
+    class Slow(Hazardous):
+        def end(self):
+            place = next((i for i, (_, p) in enumerate(self.under_way) if p.windows[:1] != slow), 0)
+            ticket, part = self.under_way.pop(place)
+            return End(ticket, self.work(part))
+
+    drawn = 0
+
+    def counted(work):
+        nonlocal drawn
+        for windows in work:
+            drawn += 1
+            yield windows
+
+    troupe = Troupe(MEMBERS[:1], CONFIG, LEVELS, Slow(set(), 2, None))
+    first = next(troupe.forecast(counted(work)))
+    assert first.forecasts[0].symbol == "W0"
+    assert drawn <= 2 * Slow.workers
+    drawn = 0
+    troupe._given_up["random_walk"] = "it is gone"
+    told_of = next(troupe.forecast(counted(work)))
+    assert [f.reason for f in told_of.failures] == ["it is gone"]
+    assert drawn <= 2

@@ -36,7 +36,7 @@ def report(configure, plugins):
         forecasters="[{type: random_walk}, {type: fickle, failing: [S02, S03]}]",
     )
     found = run(config, plugins, as_of=datetime(2023, 6, 1, tzinfo=UTC))
-    return replace(found, took={"reading": 0.5, "fickle": 1.25, "storing": 0.125}, retried=2)
+    return replace(found, took={"reading": 0.5, "fickle": 1.25, "storing": 0.125}, lost=2)
 
 
 def empty(**changes):

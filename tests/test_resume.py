@@ -11,6 +11,7 @@ from kronosfw import survey
 from kronosfw.errors import DataError, Interrupted, StoreError
 from kronosfw.lessons import Stored
 from kronosfw.pipeline import run
+from kronosfw.rows import as_datetime
 from kronosfw.store import Store
 from tests.made_up import SYMBOLS, Fickle, FickleForecaster, Table, stored
 
@@ -114,19 +115,49 @@ def closing_higher(bars, by):
     return bars.assign(close=[*bars["close"][:-1], bars["close"].iloc[-1] + by])
 
 
-def test_a_run_that_did_not_end_keeps_its_cutoff(configure, plugins, tmp_path, altering):
-    """Meanwhile there is a new bar: the rest is forecast as of the same moment as the beginning."""
+def test_a_run_that_did_not_end_is_finished_first(configure, plugins, tmp_path, altering, caplog):
+    """Meanwhile there is a new bar: the rest is forecast as of the moment of the beginning, then the new one."""
     altering(lambda symbol, bars, reads: bars[:-1])
     with pytest.raises(Interrupted) as stopped:
         run(configure(**BATCH), plugins, progress=Stop(10))
     assert stopped.value.exit_code == 75
     altering(lambda symbol, bars, reads: bars)
+    Fickle.batches.clear()
     report = run(configure(**BATCH), plugins, resume=True)
-    assert len(report.resumed) == 14
-    assert len({row["as_of"] for row in stored(tmp_path)}) == 1
-    later = run(configure(**BATCH), plugins, resume=True)
-    assert later.cutoff > report.cutoff
-    assert later.resumed == ()
+    assert sum(Fickle.batches) == 36 + 50
+    assert (report.resumed, len(report.served)) == ((), 50)
+    found = stored(tmp_path)
+    earlier, later = sorted({row["as_of"] for row in found})
+    assert later == as_datetime(report.cutoff)
+    assert [sum(row["as_of"] == cutoff for row in found) for cutoff in (earlier, later)] == [450, 450]
+    assert f"the run as of {earlier}, which had not ended, was finished first" in caplog.text
+    assert {row["state"] for row in runs(tmp_path)} == {"done"}
+    assert run(configure(**BATCH), plugins, resume=True).resumed == tuple(SYMBOLS)
+
+
+def test_a_run_that_can_be_finished_no_more_is_left(configure, plugins, tmp_path, altering, caplog):
+    altering(lambda symbol, bars, reads: bars[:-1])
+    with pytest.raises(Interrupted):
+        run(configure(**BATCH), plugins, progress=Stop(10))
+    altering(lambda symbol, bars, reads: bars[-60:])
+    report = run(configure(**BATCH), plugins, resume=True)
+    assert len(report.served) == 50
+    assert "did not end, and cannot: no symbol can be used" in caplog.text
+    assert sorted(row["state"] for row in runs(tmp_path)) == ["done", "failed"]
+
+
+def test_other_quantiles_are_other_work(configure, plugins, tmp_path):
+    run(configure(**BATCH), plugins)
+    report = run(configure(quantiles="[0.1, 0.25, 0.5, 0.9]", **BATCH), plugins, resume=True)
+    assert report.resumed == ()
+    assert all(row["quantiles"] for row in stored(tmp_path))
+
+
+@pytest.mark.parametrize("ensembler", ["{type: learner, fault: build}", "{type: learner, fault: fit}"])
+def test_without_what_is_calibrated_the_members_still_serve(configure, plugins, ensembler):
+    report = run(configure(ensembler=ensembler, calibration="{method: split}"), plugins)
+    assert report.exit_code == 3
+    assert len(report.served) == 50
 
 
 def test_what_failed_is_tried_again(configure, plugins, monkeypatch):
@@ -248,4 +279,4 @@ def test_a_member_that_hangs_over_a_symbol_loses_that_alone(configure, plugins):
         ("S01", "fickle", "it took longer than the 4 seconds it may")
     ]
     assert [f.symbol for f in report.forecasts if f.model == "ensemble"] == ["S00", "S01"]
-    assert report.retried > 0
+    assert report.lost > 0

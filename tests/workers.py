@@ -23,6 +23,17 @@ class TwoWordedError(Exception):
         super().__init__(f"{one} {other}")
 
 
+class Bomb:
+    """What goes off where it is received."""
+
+    def __reduce__(self) -> Any:
+        return go_off, ()
+
+
+def go_off() -> None:
+    raise RuntimeError("unfit to be received")
+
+
 def obeying() -> Callable[[Any], Any]:
     """Make a worker that squares numbers and does as told by texts."""
     return obey
@@ -36,6 +47,14 @@ def obey(task: Any) -> Any:
             raise TwoWordedError("no", "luck")
         case "leave":
             raise SystemExit("I am off")
+        case "exit":
+            os._exit(0)
+        case "interrupt":
+            raise KeyboardInterrupt
+        case "generator":
+            raise GeneratorExit
+        case "bomb":
+            return Bomb()
         case "config":
             raise ConfigError("nobody can work like this")
         case "function":

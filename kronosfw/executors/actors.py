@@ -18,6 +18,7 @@ from ..logs import Logging
 from ..secrets import redact
 from .actor import Actor, Task
 from .crew import End, MakeWorker
+from .elsewhere import came
 from .head import Head
 from .remote import Worker
 
@@ -96,22 +97,21 @@ class Actors:
         return None
 
     def _settled(self, actor: Actor) -> End[Any]:
-        from multiprocessing.reduction import ForkingPickler
-
         import ray
         from ray.exceptions import RayError, RayTaskError
 
         try:
-            (value, why, seconds), said = ray.get(actor.first, timeout=_FETCH)
+            answer, said = ray.get(actor.first, timeout=_FETCH)
         except RayTaskError as error:
             if isinstance(error.cause, NEVER_ISOLATED):
                 raise error.cause from None
-            value, why, seconds, said = b"", reason(error.cause), 0.0, ""
+            answer, said = (b"", reason(error.cause), 0.0), ""
         except RayError as error:
             return self._lost(actor, f"the actor that worked on it died: {_short(error)}")
         sys.stderr.write(redact(said))
         task = actor.pop()
-        return End(task.ticket, None if why else ForkingPickler.loads(value), why, seconds=seconds)
+        value, why, seconds = came(answer)
+        return End(task.ticket, value, why, seconds=seconds)
 
     def _lost(self, actor: Actor, why: str) -> End[Any]:
         """Put another actor in the place of one; what that one had yet to begin is begun elsewhere."""

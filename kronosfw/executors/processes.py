@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
-import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, wait
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from multiprocessing import get_context
+from multiprocessing.connection import Connection, wait
+from multiprocessing.reduction import ForkingPickler
+from queue import SimpleQueue
+from threading import Thread
 from typing import Any, ClassVar
 
 from ..errors import ConfigError
 from ..isolation import NEVER_ISOLATED, reason
-from ..logs import Logging, printed
+from ..logs import Logging
 from .crew import End, MakeWorker
+from .elsewhere import came, serve
+
+_STARTS = 3
+"""Times in a row that a process may die before it is ready."""
+_Handed = tuple[int, bytes, float | None]
+"""A ticket, its task and the seconds it may take."""
 
 
 @dataclass(frozen=True)
@@ -33,83 +41,121 @@ class Pool:
     """Processes that are replaced when they die or are at a task for too long."""
 
     def __init__(self, workers: int, make_worker: MakeWorker) -> None:
-        from multiprocessing import get_context
-
-        from pebble import ProcessPool
-
+        """Start the processes; raises ConfigError where what makes a worker cannot be sent to them."""
         self.room = 2 * workers
-        self._under_way: dict[Any, tuple[int, float | None]] = {}
+        self._tasks: SimpleQueue[_Handed | None] = SimpleQueue()
+        self._ends: SimpleQueue[tuple[int, Any]] = SimpleQueue()
+        try:
+            made = bytes(ForkingPickler.dumps(make_worker))
+        except Exception as error:
+            raise ConfigError(f"what the work needs cannot be sent to another process: {reason(error)}") from None
         with ExitStack() as stack:
             stack.enter_context(_fewer_threads(workers))
-            self._pool = ProcessPool(
-                max_workers=workers,
-                context=get_context("spawn"),
-                initializer=_receive,
-                initargs=[make_worker, Logging.current()],
-            )
+            self._keepers = [_Keeper(made, self._tasks, self._ends) for _ in range(workers)]
+            for keeper in self._keepers:
+                keeper.start()
             self._stack = stack.pop_all()
 
     def begin(self, ticket: int, task: Any, timeout: float | None) -> None:
-        self._under_way[self._pool.schedule(call, args=[task], timeout=timeout)] = ticket, timeout
+        try:
+            self._tasks.put((ticket, bytes(ForkingPickler.dumps(task)), timeout))
+        except Exception as error:
+            self._ends.put((ticket, ((b"", reason(error), 0.0), "")))
 
     def end(self) -> End[Any]:
-        from multiprocessing.reduction import ForkingPickler
-
-        from pebble import ProcessExpired
-
-        ended = next(iter(wait(self._under_way, return_when=FIRST_COMPLETED).done))
-        ticket, timeout = self._under_way.pop(ended)
-        try:
-            value, why, seconds = ended.result()
-        except ProcessExpired as error:
-            return End(ticket, None, lost=f"the process that worked on it died: {error}")
-        except TimeoutError:
-            return End(ticket, None, lost=f"it took longer than the {timeout:g} seconds it may")
-        return End(ticket, None if why else ForkingPickler.loads(value), why, seconds=seconds)
+        ticket, became = self._ends.get()
+        if isinstance(became, Exception):
+            raise became
+        if isinstance(became, str):
+            return End(ticket, None, lost=became)
+        answer, kind = became
+        value, why, seconds = came(answer)
+        for error in NEVER_ISOLATED:
+            if error.__name__ == kind:
+                raise error(why)
+        return End(ticket, value, why, seconds=seconds)
 
     def close(self) -> None:
         with self._stack:
-            self._pool.stop()  # type: ignore[no-untyped-call]
-            self._pool.join()
+            for keeper in self._keepers:
+                keeper.leave()
+            for _ in self._keepers:
+                self._tasks.put(None)
+            for keeper in self._keepers:
+                keeper.join()
 
 
-_worker: list[Any] = []
-"""In a process of a pool: what makes its worker, and once it was needed the worker."""
+class _Keeper(Thread):
+    """Keeps one process: hands it tasks, and puts another in its place when it dies or hangs."""
+
+    def __init__(self, make_worker: bytes, tasks: SimpleQueue[_Handed | None], ends: SimpleQueue[Any]) -> None:
+        super().__init__(daemon=True)
+        self._make_worker, self._tasks, self._ends = make_worker, tasks, ends
+        self._process: Any = None
+        self._pipe: Connection | None = None
+        self._left = False
+
+    def run(self) -> None:
+        while (handed := self._tasks.get()) is not None and not self._left:
+            ticket, task, timeout = handed
+            try:
+                self._ends.put((ticket, self._became(task, timeout)))
+            except Exception as error:
+                self._ends.put((ticket, error))
+        self._kill()
+
+    def leave(self) -> None:
+        """End as soon as may be; what is under way is not waited for."""
+        self._left = True
+        if self._process is not None:
+            self._process.kill()
+
+    def _became(self, task: bytes, timeout: float | None) -> Any:
+        """Return what the process answers, or why it does not; raises ConfigError where there can be none."""
+        pipe = self._ready()
+        with suppress(OSError):
+            pipe.send_bytes(task)
+        if not wait([pipe, self._process.sentinel], timeout):
+            self._kill()
+            return f"it took longer than the {timeout:g} seconds it may"
+        try:
+            return ForkingPickler.loads(pipe.recv_bytes())
+        except Exception:
+            self._kill()
+            return f"the process that worked on it died: {_end_of(self._process.exitcode)}"
+
+    def _ready(self) -> Connection:
+        """Return the pipe to a process that waits for a task, a fresh one where there is none."""
+        if self._pipe is not None and self._process.is_alive():
+            return self._pipe
+        for _ in range(_STARTS):
+            self._kill()
+            self._pipe, its = get_context("spawn").Pipe()
+            self._process = get_context("spawn").Process(target=serve, args=(its, Logging.current()), daemon=True)
+            self._process.start()
+            its.close()
+            if self._left:
+                break
+            with suppress(OSError, EOFError):
+                self._pipe.send_bytes(self._make_worker)
+                self._pipe.recv_bytes()
+                return self._pipe
+        self._kill()
+        raise ConfigError(f"a process for the work cannot be started: {_end_of(self._process.exitcode)}")
+
+    def _kill(self) -> None:
+        if self._process is not None and self._pipe is not None:
+            self._process.kill()
+            self._process.join()
+            self._pipe.close()
+            self._pipe = None
 
 
-def _receive(make_worker: MakeWorker, logs: Logging) -> None:
-    """Make ready a process of a pool; what is printed or logged there goes to stderr, as it does here."""
-    # Ctrl-C reaches every process of a terminal; the first one decides when the others end.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    logs.begin()
-    sys.stdout = printed()
-    _worker[:] = [make_worker]
-
-
-def call(task: Any) -> tuple[bytes, str, float]:
-    """Do a task in a process of a pool; return what came of it, pickled, or why it failed, and the seconds.
-
-    What is raised or cannot be pickled would else end the process, or keep the other side waiting.
-    """
-    from multiprocessing.reduction import ForkingPickler
-
-    try:
-        if len(_worker) == 1:
-            _worker.append(_made(_worker[0]))
-        began = time.perf_counter()
-        value = _worker[1](task)
-        return bytes(ForkingPickler.dumps(value)), "", time.perf_counter() - began
-    except NEVER_ISOLATED as error:
-        raise next(kind for kind in NEVER_ISOLATED if isinstance(error, kind))(reason(error)) from None
-    except (Exception, SystemExit) as error:
-        return b"", reason(error), 0.0
-
-
-def _made(make_worker: Callable[[], Any]) -> Any:
-    try:
-        return make_worker()
-    except (Exception, SystemExit) as error:
-        raise ConfigError(f"another process cannot do the work: {reason(error)}") from None
+def _end_of(code: int) -> str:
+    """Return how a process ended."""
+    if code < 0:
+        return f"killed by {signal.Signals(-code).name}" if -code in set(signal.Signals) else f"signal {-code}"
+    return f"exit code {code}"
 
 
 @contextmanager

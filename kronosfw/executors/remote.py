@@ -9,9 +9,9 @@ import sys
 from typing import Any, TextIO, cast
 
 from .. import __version__
-from ..logs import Logging, printed
+from ..logs import Logging
 from ..secrets import redact
-from . import processes
+from . import elsewhere
 from .crew import MakeWorker
 
 
@@ -45,14 +45,12 @@ class Worker:
         sys.stderr = cast(TextIO, self._said)
         # Ray's own would add to every record.
         logging.setLogRecordFactory(logging.LogRecord)
-        logs.begin()
-        sys.stdout = printed()
-        processes._worker[:] = [make_worker]
+        elsewhere.receive(make_worker, logs)
         return __version__
 
-    def call(self, task: Any) -> tuple[tuple[bytes, str, float], str]:
-        """Return what came of a task, as in a process of a pool, and what was said meanwhile."""
-        return processes.call(task), self._said.taken()
+    def call(self, task: Any) -> tuple[elsewhere.Answer, str]:
+        """Return what came of a task, and what was said meanwhile."""
+        return elsewhere.call(task), self._said.taken()
 
     def pulse(self) -> None:
         """Answer, from a thread of its own."""
