@@ -10,13 +10,11 @@ from tests.survival_world import AS_OF, BATCH, MODELS, REVISED, SYMBOLS
 
 
 def history(found: Tables, change: str) -> tuple[str, ...]:
-    """Return which runs there are and, where none of them is to be resumed, the one that follows."""
+    """Return which runs there are, one of which may be to be finished, and the one that follows."""
     if change != "grown":
         return ("as it was" if change == "shut" else change,)
-    runs = sorted((row["manifest"]["cutoff"], row["state"]) for row in found["runs"] if row["subject"])
-    names = ["as it was" if cutoff == AS_OF else change for cutoff, _ in runs]
-    running = any(state == "running" for _, state in runs)
-    return tuple(dict.fromkeys(names if running else [*names, change]))
+    cutoffs = sorted(row["manifest"]["cutoff"] for row in found["runs"] if row["subject"])
+    return tuple(dict.fromkeys([*("as it was" if cutoff == AS_OF else change for cutoff in cutoffs), change]))
 
 
 def torn(found: Tables) -> Iterator[str]:

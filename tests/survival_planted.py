@@ -8,6 +8,7 @@ from unittest.mock import patch
 
 from kronosfw import journal, pipeline
 from kronosfw.store import Row, Store
+from kronosfw.undertaking import Undertaking
 
 _RECORD = Store.record
 
@@ -36,11 +37,11 @@ PLANTED = {
     "the ledger is written before the rows": patch.object(Store, "record", _work_first),
     "the rows are written before the ledger": patch.object(Store, "record", _rows_first),
     "what has other inputs by now counts as finished": patch.object(
-        pipeline._UnderWay, "_is_finished", _whatever_the_inputs
+        Undertaking, "_is_finished", _whatever_the_inputs
     ),
     "a run that is resumed has a cutoff of its own": patch.object(
-        pipeline, "_resumed", lambda subject, store, **_: subject
+        pipeline, "_unended", lambda subject, store: None
     ),
     "a run counts as done from its first batch on": patch.object(journal, "RUNNING", "done"),
-    "what is finished is done again": patch.object(pipeline._UnderWay, "_worked", lambda under_way: {}),
+    "what is finished is done again": patch.object(Undertaking, "_worked", lambda under_way: {}),
 }
