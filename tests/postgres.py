@@ -105,6 +105,13 @@ def postgres_url(postgres: Server) -> str:
     return postgres.new_database()
 
 
+def wait_until_blocked(admin: Any) -> None:
+    """Return once a session of the store's waits for a lock; ``admin`` is a connection."""
+    query = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'kronosfw' AND wait_event_type = 'Lock'"
+    while not admin.execute(query).fetchone()[0]:
+        time.sleep(0.01)
+
+
 def _start(folder: Path, home: Path) -> Server:
     who = _who(home)
     if "user" in who:

@@ -139,7 +139,7 @@ def test_what_takes_too_long_is_stopped_and_what_waited_behind_it_is_not_lost(no
     found = outcomes(nodes, [600.0, 1, 2, 3], workers=1, how={"timeout": timeout})
     assert found[0].lost
     assert found[0].error == "it took longer than the 0.5 seconds it may"
-    assert [(o.value[1], o.attempts) for o in found[1:]] == [(1, 1), (4, 1), (9, 1)]
+    assert [(o.value[1], o.in_vain) for o in found[1:]] == [(1, 0), (4, 0), (9, 0)]
 
 
 def test_an_actor_that_falls_silent_is_given_up(nodes, monkeypatch, tmp_path):
@@ -148,8 +148,8 @@ def test_an_actor_that_falls_silent_is_given_up(nodes, monkeypatch, tmp_path):
     once = tmp_path / "once"
     once.touch()
     silent, busy = outcomes(nodes, [("silence", once), 2.5])
-    assert (silent.value, silent.attempts) == ("heard", 2)
-    assert (busy.error, busy.attempts) == ("", 1), "one that is busy does answer"
+    assert (silent.value, silent.in_vain) == ("heard", 1)
+    assert (busy.error, busy.in_vain) == ("", 0), "one that is busy does answer"
 
 
 def test_a_head_that_does_not_answer_is_not_waited_for(nodes, monkeypatch):

@@ -31,6 +31,13 @@ def test_without_the_plugin(monkeypatch, capsys):
     assert not shown.out
 
 
+@pytest.mark.parametrize("more", [["mine.yaml"], ["kronosfw.yaml"], ["--force"]])
+def test_it_takes_no_file(more, tmp_path, capsys):
+    assert call(["init", "--supabase", *more]) == 2
+    assert "takes no file" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.postgres
 def test_a_database_takes_it_as_it_is_and_again(postgres, postgres_url, capsys):
     assert call(["init", "--supabase"]) == 0
@@ -40,5 +47,7 @@ def test_a_database_takes_it_as_it_is_and_again(postgres, postgres_url, capsys):
         connection.execute(ddl)
         secured = "select relname from pg_class where relrowsecurity order by relname"
         assert [name for (name,) in connection.execute(secured)] == list(TABLES)
-        indexed = "select indexdef from pg_indexes where indexdef like '%(symbol, \"timestamp\" DESC)'"
-        assert len(connection.execute(indexed).fetchall()) == 2
+        connection.execute("set enable_seqscan = off; set enable_sort = off; set enable_bitmapscan = off")
+        window = "select * from ohlcv_1h where symbol = 'A' and timestamp <= now() order by timestamp desc limit 9"
+        plan = str(connection.execute(f"explain {window}").fetchall())
+        assert "Index Scan Backward using ohlcv_1h_pkey" in plan

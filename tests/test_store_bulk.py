@@ -181,6 +181,19 @@ def test_nothing_is_left_in_the_session(store: Store, url: str) -> None:
     engine.dispose()
 
 
+def test_a_column_of_somebody_else(store: Store, url: str) -> None:
+    rows = [prediction(step) for step in range(MANY)]
+    engine = open_engine(address.parse(url))
+    try:
+        with engine.begin() as connection:
+            connection.execute(text("ALTER TABLE ml_predictions ADD COLUMN theirs integer NOT NULL DEFAULT 3"))
+        assert store.record(run_row(), rows) == MANY
+    finally:
+        with engine.begin() as connection:
+            connection.execute(text("ALTER TABLE ml_predictions DROP COLUMN theirs"))
+        engine.dispose()
+
+
 def test_dates_of_all_kinds(store: Store) -> None:
     days = [date(1, 1, 1), date(1969, 12, 31), date(9999, 12, 31)]
     rows = [prediction(step, session=days[step % 3]) for step in range(MANY)]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
 import select
+import signal
 import socket
 import threading
 import time
@@ -14,10 +16,10 @@ from typing import Any
 import pytest
 
 from kronosfw.errors import StoreError
-from kronosfw.store import Store
+from kronosfw.store import Store, watch
 from kronosfw.store.upsert import FEW
 
-from .postgres import QUOTED, Server, served
+from .postgres import QUOTED, Server, served, wait_until_blocked
 from .rows import prediction, run_row
 
 pytestmark = pytest.mark.postgres
@@ -41,12 +43,6 @@ def meanwhile(work: Callable[[], int]) -> Iterator[list[int]]:
     thread.start()
     yield done
     thread.join()
-
-
-def wait_until_blocked(admin: Any) -> None:
-    query = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'kronosfw' AND wait_event_type = 'Lock'"
-    while not admin.execute(query).fetchone()[0]:
-        time.sleep(0.01)
 
 
 @pytest.mark.parametrize("rows", [FEW, 10 * FEW], ids=["one by one", "in bulk"])
@@ -144,6 +140,47 @@ def test_connections_ended_between_transactions_and_within(server: Server, url: 
             store.record(run_row(), [prediction(step, p50=number) for step in range(FEW + 50)])
             assert [row["p50"] for row in store.predictions()] == [number] * (FEW + 50)
         thread.join()
+
+
+@contextmanager
+def stopped(admin: Any) -> Iterator[None]:
+    """Stop the store's sessions where they are; their machine still answers for them."""
+    query = "SELECT pid FROM pg_stat_activity WHERE application_name = 'kronosfw'"
+    sessions = [pid for (pid,) in admin.execute(query)]
+    assert sessions
+    for pid in sessions:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in sessions:
+            os.kill(pid, signal.SIGCONT)
+
+
+def test_an_idle_session_that_does_not_answer(server: Server, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch, "LONGEST", 0.3)
+    with Store(url, patience=0) as store, server.connect() as admin:
+        store.record(run_row(), [])
+        with stopped(admin):
+            assert store.runs() == [run_row()]
+
+
+def test_a_session_that_does_not_answer_any_more(
+    server: Server, url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(watch, "LONGEST", 0.5)
+    with Store(url) as store, server.connect(url.rpartition("/")[2]) as admin:
+        store.record(run_row(), [])
+        admin.execute("BEGIN")
+        admin.execute("LOCK TABLE ml_predictions")
+        with meanwhile(lambda: store.record(run_row(), [prediction()])) as written:
+            wait_until_blocked(admin)
+            with stopped(admin):
+                while not caplog.records:
+                    time.sleep(0.01)
+            admin.execute("COMMIT")
+        assert written == [1]
+    assert "connection" in caplog.messages[0]
 
 
 def test_down_for_longer_than_anybody_waits(server: Server, url: str, caplog: pytest.LogCaptureFixture) -> None:

@@ -15,7 +15,7 @@ from sqlalchemy import event
 from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError
 
 from kronosfw.errors import ConfigError, KronosfwError, StoreError
-from kronosfw.store import Store, address, faults
+from kronosfw.store import Store, address, engine, faults
 from kronosfw.store.engine import open_engine
 from kronosfw.store.upsert import FEW
 
@@ -95,6 +95,7 @@ class TestAddress:
         assert ("prepare_threshold" not in asked[0]) is prepares
         assert asked[0]["connect_timeout"] == "3"
         assert asked[0]["application_name"] == "kronosfw"
+        assert asked[0]["tcp_user_timeout"] == 60_000
 
 
 class TestFaults:
@@ -128,6 +129,9 @@ class TestFaults:
             (OperationalError(None, None, Exception('connection failed: FATAL: role "x" is absent')), False),
             (OperationalError(None, None, Exception("failed to resolve host 'db.example'")), True),
             (OperationalError(None, None, Exception("broken pipe"), connection_invalidated=True), True),
+            (OperationalError(None, None, psycopg.errors.LockNotAvailable()), True),
+            (OperationalError(None, None, Exception("connection failed: server does not support SSL")), False),
+            (OperationalError(None, None, Exception("connection failed: certificate verify failed")), False),
             (OperationalError(None, None, Exception("disk I/O error")), False),
             (ProgrammingError(None, None, Exception("invalid connection option")), False),
         ],
@@ -161,6 +165,67 @@ class TestServer:
             said = [repr(store), store.display_url, all_logs.text]
         assert all_logs.text
         assert not any(secret in text for text in said for secret in (QUOTED, "p@ss/word"))
+
+    def test_a_server_without_ssl(self, postgres: Server) -> None:
+        started = time.monotonic()
+        with pytest.raises(StoreError, match="server does not support SSL"):
+            Store(postgres.url("postgres") + "?sslmode=require")
+        assert time.monotonic() - started < 0.5, "that does not pass by itself"
+
+    def test_a_lock_held_elsewhere(
+        self, postgres: Server, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(engine, "_SHORTEST_WAIT", 0.0)
+        Store(postgres_url).close()
+        with postgres.connect(postgres_url.rpartition("/")[2]) as admin, admin.transaction():
+            admin.execute("LOCK TABLE ml_predictions")
+            with Store(postgres_url, patience=1.0) as store:
+                with pytest.raises(StoreError, match="lock timeout; another session holds a lock") as caught:
+                    store.record(run_row(), [prediction()])
+                assert "\n" not in str(caught.value)
+
+    @pytest.mark.parametrize("setting", ["extra_float_digits = 0", "DateStyle = 'German, DMY'"])
+    @pytest.mark.parametrize("rows", [FEW, FEW + 1], ids=["one by one", "in bulk"])
+    def test_settings_of_the_database(self, rows: int, setting: str, postgres: Server, postgres_url: str) -> None:
+        with postgres.connect() as admin:
+            admin.execute(f"ALTER DATABASE {postgres_url.rpartition('/')[2]} SET {setting}")
+        given = [prediction(step, p50=100 + step / 7) for step in range(rows)]
+        with Store(postgres_url) as store:
+            assert store.record(run_row(), given) == rows
+            assert store.record(run_row(), given) == 0
+            found = store.predictions()
+            assert [{name: row[name] for name in prediction()} for row in found] == given
+
+    @pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1"])
+    def test_other_encodings(self, encoding: str, postgres: Server) -> None:
+        with postgres.connect() as admin:
+            admin.execute(f"DROP DATABASE IF EXISTS {encoding}")
+            admin.execute(f"CREATE DATABASE {encoding} ENCODING '{encoding}' TEMPLATE template0")
+        rows = [prediction(step, symbol="Ä") for step in range(FEW + 1)]
+        with Store(postgres.url(encoding.lower())) as store:
+            assert store.record(run_row(), rows) == len(rows)
+            assert {row["symbol"] for row in store.predictions()} == {"Ä"}
+            for count in (1, FEW + 1):
+                more = [prediction(step, symbol="日") for step in range(count)]
+                if encoding == "LATIN1":
+                    with pytest.raises(StoreError, match='has no equivalent in encoding "LATIN1"'):
+                        store.record(run_row(), more)
+                else:
+                    store.record(run_row(), more)
+
+    def test_a_role_without_temporary_tables(self, postgres: Server, postgres_url: str) -> None:
+        Store(postgres_url).close()
+        database = postgres_url.rpartition("/")[2]
+        with postgres.connect(database) as admin:
+            admin.execute("DROP ROLE IF EXISTS plain")
+            admin.execute("CREATE ROLE plain LOGIN PASSWORD 'p'")
+            admin.execute(f"REVOKE TEMP ON DATABASE {database} FROM PUBLIC")
+            admin.execute("GRANT ALL ON ALL TABLES IN SCHEMA public TO plain")
+        with Store(f"postgresql://plain:p@127.0.0.1:{postgres.port}/{database}", patience=0) as store:
+            assert store.record(run_row(), [prediction(step) for step in range(FEW + 1)]) == FEW + 1
+        with postgres.connect(database) as admin:
+            admin.execute("DROP OWNED BY plain")
+            admin.execute("DROP ROLE plain")
 
     def test_missing_database(self, postgres: Server) -> None:
         with pytest.raises(StoreError, match='database "absent" does not exist'):

@@ -8,10 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from kronosfw.store import Store
-from kronosfw.store.upsert import FEW
+from kronosfw.store import Store, address
+from kronosfw.store.engine import open_engine
+from kronosfw.store.tables import ml_predictions, runs
+from kronosfw.store.upsert import FEW, upsert
 
-from .rows import done, evaluation, prediction, run_row, seen
+from .postgres import Server, wait_until_blocked
+from .rows import AS_OF, DAY, done, evaluation, prediction, run_row, seen
 
 KEYS = 3 * FEW
 
@@ -63,6 +66,23 @@ def test_what_one_writes_is_not_mixed_with_another(url: str) -> None:
         assert {row["p50"] for row in store.predictions()} == {float(last)}
         assert {row["crps"] for row in store.evaluations()} == {float(last)}
         assert [row["inputs"] for row in store.worked(prediction()["as_of"], timeframe="1d")] == [last]
+
+
+@pytest.mark.postgres
+def test_a_late_run_waits_for_who_is_writing(postgres: Server, postgres_url: str) -> None:
+    """Else it would not see that the other started later."""
+    early, later = run_row(id="early", started_at=AS_OF - DAY), run_row(id="later")
+    engine = open_engine(address.parse(postgres_url))
+    with Store(postgres_url) as store, ThreadPoolExecutor(1) as pool:
+        with engine.begin() as connection:
+            upsert(connection, runs, [later])
+            upsert(connection, ml_predictions, [prediction()], {"run_id": "later", "created_at": AS_OF})
+            written = pool.submit(store.record, early, [prediction(p50=1.0)], late=True)
+            with postgres.connect() as admin:
+                wait_until_blocked(admin)
+        assert written.result() == 0
+        assert store.predictions()[0]["p50"] == prediction()["p50"]
+    engine.dispose()
 
 
 def test_scores_while_predictions_change(url: str) -> None:
