@@ -352,7 +352,10 @@ class Config(Section):
     checkpoint_root: LocalPath | None = Field(None, description="Folder of the checkpoints.")
     store: DatabaseUrl = Field(description="Where results go: a SQLAlchemy URL.")
     store_patience: float = Field(
-        30.0, ge=0, description="Seconds for which a store that cannot be reached is tried again before giving up."
+        30.0,
+        ge=0,
+        description="Seconds for which a store that cannot be reached is tried again before giving up, and for which "
+        "a lock on Postgres is waited for (no less than 10).",
     )
     spool: LocalPath = Field(
         Path("spool"),

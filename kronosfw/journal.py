@@ -28,7 +28,6 @@ class Journal:
         self.spooled_rows = 0
         self.stored = 0
         """Rows added or changed in the store."""
-        self._parts = 0
 
     def give_up(self, trouble: str) -> None:
         """Do without the store from here on."""
@@ -54,8 +53,7 @@ class Journal:
             except StoreError as error:
                 self.give_up(str(error))
         try:
-            self.spooled = spool(self._folder, run, rows, self._parts)
+            self.spooled = spool(self._folder, run, rows, work)
         except StoreError as error:
             raise StoreError(f"{self.trouble}; and the results could not be spooled: {error}") from None
-        self._parts += 1
         self.spooled_rows += len(rows)

@@ -35,10 +35,14 @@ def migrate(file: Path, store: str | None) -> None:
 def replay(file: Path, spooled: Path, store: str | None) -> None:
     """Store the results that a run left in a folder of the spool while the store was down."""
     from ..loading import load
-    from ..store import Store
+    from ..store import Store, lacking
     from ..store import replay as store_spooled
 
     config = with_store(load(file)[0], store)
     with Store.of(config) as target:
         rows = store_spooled(spooled, target)
-    click.echo(f"{rows} predictions added or changed; {spooled} can be deleted.")
+    if lacks := lacking(spooled):
+        click.echo(f"{rows} predictions added or changed.")
+        click.echo(f"warning: the run in {spooled} {lacks}; see that it is whole before you delete it", err=True)
+    else:
+        click.echo(f"{rows} predictions added or changed; {spooled} can be deleted.")

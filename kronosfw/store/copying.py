@@ -25,6 +25,12 @@ _NULL = r"\N"
 _ESCAPES = (("\\", r"\\"), ("\t", r"\t"), ("\n", r"\n"), ("\r", r"\r"))
 
 
+def may_stage(connection: Connection) -> bool:
+    """Tell whether the role may make temporary tables."""
+    allowed = "SELECT has_database_privilege(current_database(), 'TEMP')"
+    return bool(connection.exec_driver_sql(allowed).scalar())
+
+
 @contextmanager
 def staged(connection: Connection, table: Table, rows: Sequence[Row], stamps: Row) -> Iterator[Selectable]:
     """Send the rows and, in each, the stamps; yield what selects them in this order.
@@ -32,10 +38,12 @@ def staged(connection: Connection, table: Table, rows: Sequence[Row], stamps: Ro
     The columns are those of the table. Raises DBAPIError.
     """
     prepared = connection.dialect.identifier_preparer
-    connection.exec_driver_sql(f"CREATE TEMP TABLE {_STAGE} (LIKE {prepared.format_table(table)}) ON COMMIT DROP")
+    # Of the table's columns only ours: it may have been given others, which must not be NULL.
+    columns: list[Any] = [literal_column(prepared.format_column(column)) for column in table.columns]
+    like = select(*columns).select_from(table)
+    connection.exec_driver_sql(f"CREATE TEMP TABLE {_STAGE} ON COMMIT DROP AS {like} WITH NO DATA")
     copy(connection, table, rows, stamps, f"pg_temp.{_STAGE}")
     # A temporary table is scanned from its first row to its last, by one process.
-    columns: list[Any] = [literal_column(prepared.format_column(column)) for column in table.columns]
     yield select(*columns).select_from(named(_STAGE, schema="pg_temp"))
     connection.exec_driver_sql(f"DROP TABLE pg_temp.{_STAGE}")
 

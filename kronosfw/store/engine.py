@@ -14,13 +14,30 @@ from .columns import to_json, to_jsonb
 _WAL_SAFE = (3, 51, 3)
 _POOLER_PORTS = (6432, 6543)
 """PgBouncer's and Supabase's: each transaction may meet another session, without our prepared statements."""
+_SHORTEST_WAIT = 10.0
+"""Seconds for which a lock is waited for at least."""
+_LONGEST_WAIT = 2e6
+"""More is more than Postgres can count in milliseconds."""
+_DEFAULTS: dict[str, Any] = {
+    "application_name": "kronosfw",
+    "client_encoding": "utf8",
+    "connect_timeout": 10,
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 60_000,
+}
+"""Options of a connection to Postgres that its URL may set otherwise; after a minute its machine is given up."""
 
 
-def open_engine(address: Address) -> Engine:
-    """Return an engine whose transactions may write; nothing is connected yet. Raises ConfigError."""
+def open_engine(address: Address, patience: float = 30.0) -> Engine:
+    """Return an engine whose transactions may write; nothing is connected yet. Raises ConfigError.
+
+    On Postgres they wait ``patience`` seconds for a lock, though no less than ten; SQLite has an option for that.
+    """
     if address.is_sqlite:
         return _sqlite(address, {"json_serializer": to_json, "hide_parameters": True})
-    return _postgres(address, {"json_serializer": to_jsonb, "hide_parameters": True})
+    return _postgres(address, patience, {"json_serializer": to_jsonb, "hide_parameters": True})
 
 
 def reader(engine: Engine) -> Engine:
@@ -34,7 +51,7 @@ def journal_mode(version: tuple[int, ...]) -> str:
 
 
 def _sqlite(address: Address, options: dict[str, Any]) -> Engine:
-    wait = {} if "timeout" in address.url.query else {"timeout": 10.0}
+    wait = {} if "timeout" in address.url.query else {"timeout": _SHORTEST_WAIT}
     try:
         engine = create_engine(address.url, connect_args=wait, **options)
     except ValueError:
@@ -59,12 +76,24 @@ def _sqlite(address: Address, options: dict[str, Any]) -> Engine:
     return engine
 
 
-def _postgres(address: Address, options: dict[str, Any]) -> Engine:
-    defaults: dict[str, Any] = {"application_name": "kronosfw", "connect_timeout": 10}
-    ours = {name: value for name, value in defaults.items() if name not in address.url.query}
+def _postgres(address: Address, patience: float, options: dict[str, Any]) -> Engine:
+    ours = {name: value for name, value in _DEFAULTS.items() if name not in address.url.query}
     if address.url.port in _POOLER_PORTS:
         ours["prepare_threshold"] = None
     try:
-        return create_engine(address.url, pool_pre_ping=True, connect_args=ours, **options)
+        engine = create_engine(address.url, pool_pre_ping=True, connect_args=ours, **options)
     except ImportError:
         raise ConfigError("store: Postgres needs a driver: pip install 'kronosfw[postgres]'") from None
+    # Numbers and moments are exchanged as text, and a server, database or role may have settings that change it.
+    wanted = {
+        "lock_timeout": f"{min(max(patience, _SHORTEST_WAIT), _LONGEST_WAIT):.0f}s",
+        "extra_float_digits": "3",
+        "DateStyle": "ISO, MDY",
+    }
+    settings = ", ".join(f"set_config('{name}', '{value}', true)" for name, value in wanted.items())
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        connection.exec_driver_sql(f"SELECT {settings}")
+
+    return engine

@@ -6,8 +6,8 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 
 from .address import Address
 
-_TRANSIENT_STATES = ("08", "40001", "40P01", "53300", "57P")
-"""SQLSTATEs and classes of them that pass by themselves: connection, conflict, too many clients, restart."""
+_TRANSIENT_STATES = ("08", "40001", "40P01", "53300", "55P03", "57P")
+"""SQLSTATEs and classes of them that pass by themselves: connection, conflict, too many clients, lock, restart."""
 
 _TRANSIENT_TEXTS = (
     "starting up",
@@ -21,7 +21,11 @@ _TRANSIENT_TEXTS = (
 )
 """Of refused connections, which have no SQLSTATE; the last two are PgBouncer's."""
 
+_LASTING_TEXTS = ("does not support SSL", "certificate")
+"""Of connections that are refused for as long as the server, or the URL, stays as it is."""
+
 _HINTS = {
+    "lock timeout": "another session holds a lock on the rows or tables",
     "database is locked": "another process is writing to it, try again later",
     "unable to open database file": "check that the folder exists and may be written to",
     "disk is full": "make room on it, then try again",
@@ -39,7 +43,9 @@ def is_transient(error: DBAPIError) -> bool:
         return str(state).startswith(_TRANSIENT_STATES)
     if "FATAL:" in text:
         return any(part in text for part in _TRANSIENT_TEXTS)
-    return isinstance(error, OperationalError) and ("connection" in text or "resolve host" in text)
+    if not isinstance(error, OperationalError) or any(part in text for part in _LASTING_TEXTS):
+        return False
+    return "connection" in text or "resolve host" in text
 
 
 def describe(error: DBAPIError, address: Address) -> str:

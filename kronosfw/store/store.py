@@ -8,7 +8,21 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, Select, Table, and_, case, delete, exists, func, select, tuple_
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    Table,
+    and_,
+    case,
+    delete,
+    exists,
+    func,
+    literal_column,
+    or_,
+    select,
+    tuple_,
+)
 
 from ..config import Config
 from ..errors import DamagedState
@@ -17,8 +31,9 @@ from .columns import to_json
 from .engine import open_engine, reader
 from .frames import to_frame
 from .patience import patiently
-from .tables import KEY, Row, ledger, ml_predictions, runs, signal_evaluations, states
+from .tables import KEY, WORK_KEY, Row, ledger, ml_predictions, runs, signal_evaluations, states
 from .upsert import upsert
+from .watch import Watch
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -56,11 +71,12 @@ class Store:
         that cannot be used.
         """
         self._address = address.parse(url)
-        self._engine = open_engine(self._address)
+        self._engine = open_engine(self._address, patience)
+        self._watched = Watch(self._engine)
         self._patience = patience
-        make = schema.migrate if migrate else schema.prepare
+        make = self._migrate if migrate else self._prepare
         try:
-            self.migrated = self._patiently(lambda: make(self._engine, self.display_url))
+            self.migrated = self._patiently(make)
         except BaseException:
             self.close()
             raise
@@ -102,7 +118,7 @@ class Store:
 
         ``run`` has the columns of ``runs``; a prediction has those of ``ml_predictions`` but ``run_id`` and
         ``created_at``. The score of a prediction that changed is removed, for it is of the old one. A run that is
-        recorded ``late`` leaves what was written since it started. ``evaluations``, with the columns of
+        recorded ``late`` leaves what runs that started later wrote. ``evaluations``, with the columns of
         ``signal_evaluations`` but ``scored_at``, score predictions of this very run; ``learned`` are states as
         ``learned_row`` makes them; ``work`` are rows of the ledger without ``run_id`` and ``finished_at``. A run
         may lack ``subject``.
@@ -110,20 +126,23 @@ class Store:
         now = datetime.now(UTC)
         stamps = {"run_id": run["id"], "created_at": now}
         rows, scores, lessons, done = list(predictions), list(evaluations), list(learned), list(work)
-        over = ml_predictions.c.created_at <= run["started_at"] if late else None
-        followed = runs.c.started_at <= run["started_at"] if late else None
+        over = _not_later(run["started_at"]) if late else {}
 
         def write(connection: Connection) -> int:
-            upsert(connection, runs, [{"subject": None, **run}], over=followed)
-            written = upsert(connection, ml_predictions, rows, stamps, over=over)
+            if late and connection.dialect.name == "postgresql":
+                # Who started later and is writing now is waited for, else its run would not be seen.
+                connection.exec_driver_sql("LOCK TABLE runs IN SHARE ROW EXCLUSIVE MODE")
+            upsert(connection, runs, [{"subject": None, **run}], over=over.get(runs.name))
+            written = upsert(connection, ml_predictions, rows, stamps, over=over.get(ml_predictions.name))
             if written:
-                new = and_(*(ml_predictions.c[name] == value for name, value in stamps.items()))
-                keys = select(*(ml_predictions.c[name] for name in KEY)).where(new)
-                stale = tuple_(*(signal_evaluations.c[name] for name in KEY)).in_(keys)
-                connection.execute(delete(signal_evaluations).where(stale))
+                connection.execute(delete(signal_evaluations).where(_among(signal_evaluations, KEY, stamps)))
+            if written and late:
+                # What the ledger says of them was true of the old ones.
+                replaced = _among(ledger, WORK_KEY, stamps)
+                connection.execute(delete(ledger).where(replaced, over[ledger.name]))
             upsert(connection, signal_evaluations, scores, {"scored_at": now})
             _keep(connection, lessons)
-            upsert(connection, ledger, done, {"run_id": run["id"], "finished_at": now})
+            upsert(connection, ledger, done, {"run_id": run["id"], "finished_at": now}, over=over.get(ledger.name))
             return written
 
         return self._write(write)
@@ -342,22 +361,61 @@ class Store:
         key = table.primary_key.columns.keys()
         return sorted((dict(row) for row in found), key=lambda row: tuple(row[name] for name in key))
 
+    def _prepare(self) -> bool:
+        with self._watched():
+            return schema.prepare(self._engine, self.display_url)
+
+    def _migrate(self) -> bool:
+        # However long that takes.
+        return schema.migrate(self._engine, self.display_url)
+
     def _read(self, work: Callable[[Connection], T]) -> T:
         def transaction() -> T:
-            with reader(self._engine).connect() as connection:
+            with self._watched(), reader(self._engine).connect() as connection:
                 return work(connection)
 
         return self._patiently(transaction)
 
     def _write(self, work: Callable[[Connection], T]) -> T:
         def transaction() -> T:
-            with self._engine.begin() as connection:
+            with self._watched(), self._engine.begin() as connection:
                 return work(connection)
 
         return self._patiently(transaction)
 
     def _patiently(self, work: Callable[[], T]) -> T:
         return patiently(work, self._patience, self._address)
+
+
+def _not_later(started_at: datetime) -> dict[str, ColumnElement[bool]]:
+    """Return what rows of a table meet that belong to runs which started no later.
+
+    To a row of the ledger belong all predictions of it. A run that ended is not written again.
+    """
+    later = runs.c.started_at > started_at
+    same_work = and_(*(ledger.c[name] == _stored(ml_predictions, name) for name in WORK_KEY))
+    under_way = and_(runs.c.started_at == started_at, runs.c.finished_at.is_(None))
+    return {
+        runs.name: or_(runs.c.started_at < started_at, under_way),
+        ledger.name: ~exists().where(runs.c.id == _stored(ledger, "run_id"), later),
+        ml_predictions.name: ~or_(
+            exists().where(runs.c.id == _stored(ml_predictions, "run_id"), later),
+            exists().where(runs.c.id == ledger.c.run_id, later, same_work),
+        ),
+    }
+
+
+def _stored(table: Table, name: str) -> ColumnElement[Any]:
+    """Return a column of the row that is written to, for use in a subquery, which would take up the table."""
+    column: ColumnElement[Any] = literal_column(f"{table.name}.{name}", table.c[name].type)
+    return column
+
+
+def _among(table: Table, names: Sequence[str], stamps: Row) -> ColumnElement[bool]:
+    """Return what rows meet that have these columns in common with predictions so stamped."""
+    new = and_(*(ml_predictions.c[name] == value for name, value in stamps.items()))
+    keys = select(*(ml_predictions.c[name] for name in names)).where(new)
+    return tuple_(*(table.c[name] for name in names)).in_(keys)
 
 
 def scored_frame(rows: Sequence[Row]) -> pd.DataFrame:

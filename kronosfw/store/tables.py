@@ -1,4 +1,4 @@
-"""The five tables.
+"""The tables.
 
 A change here needs a new revision in ``migrations/versions``; a test compares the two.
 """
@@ -137,3 +137,6 @@ ledger = Table(
     Index("work_as_of", "timeframe", "as_of"),
 )
 """What was done for a symbol and cutoff by a model, and from what."""
+
+WORK_KEY = tuple(column.name for column in ledger.primary_key)
+"""The natural key of the ledger: that of predictions but for the step."""

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Table, and_, or_
 from sqlalchemy.dialects import postgresql, sqlite
 
-from .copying import staged
+from .copying import may_stage, staged
 from .tables import STAMPS, Row
 
 _INSERT: dict[str, Callable[[Table], Any]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
@@ -52,7 +52,7 @@ def upsert(
     }
     counted = {"preserve_rowcount": True}
     many = connection.dialect.name == "postgresql" and len(rows) > FEW
-    if many and len(set(map(identity, rows))) == len(rows):
+    if many and len(set(map(identity, rows))) == len(rows) and may_stage(connection):
         with staged(connection, table, ordered, stamps) as source:
             merge = insert.from_select(names, source).on_conflict_do_update(**written)
             return connection.execute(merge, execution_options=counted).rowcount
