@@ -354,8 +354,8 @@ class Config(Section):
     store_patience: float = Field(
         30.0,
         ge=0,
-        description="Seconds for which a store that cannot be reached is tried again before giving up, and for which "
-        "a lock on Postgres is waited for (no less than 10).",
+        description="Seconds for which a store that cannot be reached is tried again before giving up, and for "
+        "which a lock on Postgres is waited for (no less than 10).",
     )
     spool: LocalPath = Field(
         Path("spool"),
