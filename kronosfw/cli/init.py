@@ -12,11 +12,14 @@ import click
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False), default="kronosfw.yaml")
 @click.option("--force", is_flag=True, help="Overwrite a file that exists.")
 @click.option("--supabase", is_flag=True, help="Print the SQL that makes a Supabase project's tables, and end.")
-def command(file: Path, force: bool, supabase: bool) -> None:
+@click.pass_context
+def command(context: click.Context, file: Path, force: bool, supabase: bool) -> None:
     """Write a commented configuration to start from."""
     from ..errors import ConfigError
 
     if supabase:
+        if force or context.get_parameter_source("file") is not click.core.ParameterSource.DEFAULT:
+            raise click.UsageError("--supabase prints the SQL and takes no file")
         click.echo(_ddl("supabase"), nl=False)
         return
     text = files(__package__).joinpath("template.yaml").read_text("utf-8")

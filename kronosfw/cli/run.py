@@ -33,8 +33,8 @@ def command(
     """Forecast every symbol of a configuration and store the results.
 
     Exit codes: 0 done; 2 usage or configuration; 3 done, but some symbols or models failed; 5 the data failed
-    its checks, nothing written, or too few symbols were left; 6 the store stayed down, results spooled; 75 stopped on
-    a signal, --resume goes on.
+    its checks, nothing written, or too few symbols were left; 6 the store stayed down, results spooled; 75 stopped
+    on a signal, --resume goes on.
     """
     import logging
 

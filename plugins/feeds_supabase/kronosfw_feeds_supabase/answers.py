@@ -15,9 +15,23 @@ RANGE = 416
 _NO_ROLE = "22023"
 """The role that the key names is none of the database."""
 
+NO_TIME = "22007"
+"""The operand is no time, and the column holds times."""
+
+_OPERAND = (NO_TIME, "22P02", "42883")
+"""The operand does not suit the column's type."""
+
 
 class ChangedError(Exception):
     """The table changed while its pages were read."""
+
+
+class OperandError(DataError):
+    """A column cannot be compared with an operand."""
+
+    def __init__(self, message: str, code: str) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 def check(status: int, body: bytes, name: str, schema: str, table: str) -> None:
@@ -31,7 +45,7 @@ def check(status: int, body: bytes, name: str, schema: str, table: str) -> None:
     told = f"{status}{f', {code}' if code else ''}"
     if status == RANGE:
         raise ChangedError
-    if status == 429 or status >= 500:
+    if status in (408, 429) or status >= 500:
         raise Transient(f"answered {told}")
     if code == "42501":
         raise ConfigError(f"{name}: the key may not read {schema}.{table} ({told})")
@@ -43,6 +57,10 @@ def check(status: int, body: bytes, name: str, schema: str, table: str) -> None:
         raise ConfigError(f"{name}: the schema {schema} is not among those that the API exposes ({told})")
     if code in ("42703", "PGRST204"):
         raise ConfigError(f"{name}, table {table}: a column is gone or may not be read ({told})")
+    if code in _OPERAND:
+        raise OperandError(
+            f"{name}, table {table}: a column has another type than it seemed to have ({told})", code
+        )
     if status == 404 or 300 <= status < 400:
         raise ConfigError(f"{name}: PostgREST does not answer there ({told}); are `url` and `rest_path` right?")
     raise DataError(f"{name}, table {table}: reading failed ({told})")

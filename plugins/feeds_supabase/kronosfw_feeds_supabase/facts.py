@@ -38,9 +38,9 @@ def read_facts(transport: Transport, options: SupabaseFeed, span: Span) -> Itera
         clock = Clock(options.timezone)
         parts.append(_read(transport, options, role, table, span, clock))
         yield from clock.mixed(f"table {table}")
-    if parts and not any(parts):
-        detail = f"nothing to be seen in {', '.join(tables.values())}: empty, or hidden"
-        yield Finding("no_events", "accepted", len(parts), detail)
+        if not parts[-1]:
+            detail = f"no event of this time is to be seen in table {table}: there is none, or it is hidden"
+            yield Finding("no_events", "accepted", 1, detail)
     yield from merged(parts)
 
 
@@ -49,6 +49,7 @@ def _read(
 ) -> list[Fact]:
     types = {name: kind for name, kind in transport.types(table).items() if name.casefold() != "id"}
     ours = {name: ALIASES[role].get(name.casefold(), name.casefold()) for name in types}
+    _refuse_twins(ours, f"{transport.name}, table {table}")
     time = next((name for name in types if ours[name] == "scheduled_at"), None)
     if types and time is None:
         raise ConfigError(f"{transport.name}, table {table}: no column scheduled_at; found {', '.join(types)}")
@@ -57,6 +58,14 @@ def _read(
         return facts_of(role, _columns(ours, rows), options, clock) if rows else []
     except Fault as fault:
         raise DataError(f"{transport.name}, table {table}{_place(fault, rows)}: {fault}") from None
+
+
+def _refuse_twins(ours: Mapping[str, str], where: str) -> None:
+    """Raise ConfigError where two columns could be the same of ours."""
+    theirs: dict[str, str] = {}
+    for name, our in ours.items():
+        if theirs.setdefault(our, name) != name:
+            raise ConfigError(f"{where}: {theirs[our]} and {name} could both be {our}; read a view that has one")
 
 
 def _columns(ours: Mapping[str, str], rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

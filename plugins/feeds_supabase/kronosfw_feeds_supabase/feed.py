@@ -19,7 +19,7 @@ from .facts import read_facts
 from .options import SupabaseFeed
 from .postgres import Postgres
 from .rest import Rest
-from .times import TIMES, key_of
+from .times import TIMES
 from .transport import Layout, Transport
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ class SupabaseSource:
                 raise Fault(f"{columns['time']} is of type {kind}; expected timestamptz, timestamp or date")
         except Fault as fault:
             raise ConfigError(f"{self._transport.name}, table {table}: {fault}") from None
-        return Layout(table, columns, types, key_of(kind))
+        return Layout(table, columns, types, TIMES[kind].key)
 
     def _unseen(self, symbol: str, table: str) -> SymbolError:
         who = "key" if self._options.transport == "rest" else "user"

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 from importlib.resources import files
+from ipaddress import ip_address
 from typing import Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
@@ -67,9 +69,12 @@ class SupabaseFeed(BarOptions):
         description="How long after its time a figure is known, such as 00:01; likewise. Not before "
         "ingested_at, where there is one.",
     )
-    timeout: float = Field(30, gt=0, le=3600, description="Seconds without an answer that end a try.")
+    timeout: float = Field(30, gt=0, le=3600, description="Seconds that one statement, or one page, may take.")
     patience: float = Field(
-        30, ge=0, le=3600, description="Seconds for which a read is tried again where the project does not answer."
+        30,
+        ge=0,
+        le=3600,
+        description="Seconds for which each statement or page is tried again where the project does not answer.",
     )
     chunk: int = Field(100, ge=1, le=10_000, description="Symbols whose rows are held in memory at a time.")
 
@@ -95,7 +100,10 @@ class SupabaseFeed(BarOptions):
         for name, table in tables.items():
             if table == "":
                 raise ValueError(f"{name} has an empty name; null leaves it out")
-            given[name if name in TABLES else _bar_length(name)] = table
+            ours = name if name in TABLES else _bar_length(name)
+            if ours in given:
+                raise ValueError(f"{ours} stands there twice, once as {name}")
+            given[ours] = table
         return {**TABLES, **given}
 
     @model_validator(mode="after")
@@ -106,6 +114,12 @@ class SupabaseFeed(BarOptions):
                 raise ValueError("expected a `url` such as https://abc.supabase.co for the transport rest")
             if self.key is None:
                 raise ValueError("the transport rest needs a `key`")
+            if url.startswith("http://") and not _is_near(url):
+                raise ValueError("over http:// the key could be read on its way to another network; use https://")
+            if not _HEADER.fullmatch(self.db_schema):
+                raise ValueError("the transport rest needs a `schema` in ASCII and without blanks")
+            if odd := [name for name in self.tables.values() if name and ("/" in name or name in (".", ".."))]:
+                raise ValueError(f"the transport rest cannot read a table named {odd[0]}")
             return self
         if self.key is not None:
             raise ValueError("`key` is for `transport: rest`; for postgres the password is a part of the URL")
@@ -129,6 +143,15 @@ class SupabaseFeed(BarOptions):
         from .feed import SupabaseSource
 
         return SupabaseSource(self)
+
+
+def _is_near(url: str) -> bool:
+    """Tell whether a host is of this machine or network: a name without dots, or a private address."""
+    host = urlsplit(url).hostname or ""
+    try:
+        return ip_address(host).is_private
+    except ValueError:
+        return "." not in host
 
 
 def _bar_length(name: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import httpx
@@ -13,7 +13,8 @@ from postgrest.exceptions import APIError
 
 from kronosfw.errors import ConfigError, DataError
 
-from .answers import ChangedError, check
+from .answers import NO_TIME, ChangedError, OperandError, check
+from .deadline import Deadline
 from .options import SupabaseFeed
 from .transport import Transient, patiently
 
@@ -37,13 +38,17 @@ class Pages:
         bearer = {"Authorization": f"Bearer {key}"} if _JWT.fullmatch(key) else {}
         self.name = name = url.partition("://")[2]
         self._options = options
+        deadline = Deadline(options.timeout)
 
         def look(response: httpx.Response) -> None:
+            deadline.bound(response)
             if not response.is_success:
                 table = response.request.url.path.rpartition("/")[2]
                 check(response.status_code, response.read(), name, options.db_schema, table)
 
-        client = httpx.Client(timeout=options.timeout, event_hooks={"response": [look]})
+        client = httpx.Client(
+            timeout=options.timeout, event_hooks={"request": [deadline.begin], "response": [look]}
+        )
         weakref.finalize(self, client.close)
         self._client = SyncPostgrestClient(
             url + options.rest_path,
@@ -61,6 +66,14 @@ class Pages:
 
         rows: list[Row] = self._ask(table, build).data
         return rows
+
+    def has_times(self, table: str, column: str) -> bool:
+        """Tell whether a column holds times, which do not compare with any word as a text does."""
+        try:
+            self.some(table, quoted(column), [(column, "eq", "word")], 1)
+        except OperandError as error:
+            return error.code == NO_TIME
+        return False
 
     def rows(
         self, table: str, columns: Mapping[str, str], filters: Filters, key: str, most: int | None = None
@@ -99,7 +112,7 @@ class Pages:
                     query = query.order(quoted(name), desc=True)
                 return query.limit(wanted).offset(ties)
 
-            answer = self._ask(table, build)
+            answer = self._ask(table, build, columns)
             total, found = answer.count - ties, answer.data
             if total != (total if left is None else left) or (total and not found):
                 raise ChangedError
@@ -111,22 +124,32 @@ class Pages:
             ties = sum(row[key] == last for row in found) + (ties if last == at else 0)
             at = last
 
-    def _ask(self, table: str, build: Callable[[Any], Any]) -> Any:
+    def _ask(self, table: str, build: Callable[[Any], Any], names: Collection[str] = ()) -> Any:
+        """Return an answer; where columns are named, its rows have them, and it tells how many there are."""
+
         def once() -> Any:
+            # What went wrong is raised outside of the handlers: the client's own errors hold the key.
+            wrong: Exception
             try:
                 answer = build(self._client.from_(table)).execute()
             except httpx.TimeoutException:
-                raise Transient(f"no answer within {self._options.timeout:g} s") from None
+                wrong = Transient(f"no answer within {self._options.timeout:g} s")
             except httpx.HTTPError as error:
-                raise Transient(f"cannot connect, or the connection was lost ({type(error).__name__})") from None
-            except (APIError, ValueError):
-                answer = None
-            if answer is None or not isinstance(answer.data, list):
-                text = "answers, but not as PostgREST does; are `url` and `rest_path` right?"
-                raise ConfigError(f"{self.name}: {text}")
-            return answer
+                wrong = Transient(f"cannot connect, or the connection was lost ({type(error).__name__})")
+            except (APIError, ValueError, RecursionError, httpx.InvalidURL):
+                wrong = self._strange()
+            else:
+                if _fits(answer.data, names) and not (names and answer.count is None):
+                    return answer
+                wrong = self._strange()
+            raise wrong
 
         return patiently(once, self.name, self._options.patience)
+
+    def _strange(self) -> ConfigError:
+        return ConfigError(
+            f"{self.name}: answers, but not as PostgREST does; are `url`, `rest_path` and the tables' names right?"
+        )
 
 
 def quoted(name: str) -> str:
@@ -136,6 +159,14 @@ def quoted(name: str) -> str:
 
 
 def _filtered(query: Any, filters: Filters) -> Any:
-    for condition in filters:
-        query = query.filter(*condition)
+    for column, operator, operand in filters:
+        # The client's own filters leave a name bare, and one such as limit would be none.
+        query.request.params = query.request.params.add(quoted(column), f"{operator}.{operand}")
     return query
+
+
+def _fits(rows: Any, names: Collection[str]) -> bool:
+    """Tell whether rows have the columns of these names, or else those of the first one."""
+    return isinstance(rows, list) and all(
+        isinstance(row, dict) and row.keys() >= set(names or rows[0]) for row in rows
+    )

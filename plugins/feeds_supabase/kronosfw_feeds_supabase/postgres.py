@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -9,7 +10,7 @@ from typing import Any, TypeVar
 
 import psycopg
 from psycopg.rows import dict_row
-from sqlalchemy import create_engine
+from sqlalchemy import create_engine, event
 from sqlalchemy.exc import SQLAlchemyError
 
 from kronosfw.address import parse
@@ -18,16 +19,28 @@ from kronosfw.types import Span
 
 from .options import SupabaseFeed
 from .query import TYPES, bars_query, decoded, rows_query, seen_query
-from .times import TIMES, key_of
+from .times import TIMES
 from .transport import Layout, Transient, patiently
+from .waiting import NoAnswer, bounded
 
 T = TypeVar("T")
 
 _REFUSED = ("28P01", "28000", "3D000")
 _REFUSALS = ("authentication failed", "does not exist", "Tenant or user not found", "no pg_hba.conf entry")
-_READING = "SELECT set_config('transaction_read_only', 'on', true), set_config('statement_timeout', %s, true)"
+_MISTAKES = re.compile("(invalid|bad) .*(value|option|number)", re.IGNORECASE)
+"""What the driver says of options of the URL."""
+
+_READING = """
+SELECT set_config('transaction_read_only', 'on', true), set_config('statement_timeout', %s, true),
+  set_config('datestyle', 'ISO', true), set_config('extra_float_digits', '1', true)
+"""
+"""What a transaction begins with; the last two say how values are written, which the database may set otherwise."""
+
 _PASSING = ("08", "53", "57", "40")
 """Classes of SQLSTATE: connection, resources, intervention such as a restart or a time-out, and rollback."""
+
+_GRACE = 1.0
+"""Seconds for which the server may be late to say that it has timed out."""
 
 
 class Postgres:
@@ -39,17 +52,21 @@ class Postgres:
         self.name = address.shown
         self._options = options
         seconds = max(1, round(options.timeout))
-        self._engine = create_engine(
-            address.url,
-            pool_size=1,
-            pool_pre_ping=True,
-            connect_args={
-                "prepare_threshold": None,  # prepared statements do not survive a transaction pooler
-                "connect_timeout": max(2, seconds),
-                "keepalives_idle": seconds,
-                "tcp_user_timeout": 1000 * seconds,
-            },
-        )
+        defaults = {
+            "connect_timeout": max(2, seconds),
+            "keepalives_idle": seconds,
+            "tcp_user_timeout": 1000 * seconds,
+        }
+        given = {name: value for name, value in defaults.items() if name not in address.url.query}
+        # Prepared statements do not survive a transaction pooler.
+        connect_args = {"prepare_threshold": None, **given}
+        self._engine = create_engine(address.url, pool_size=1, pool_pre_ping=True, connect_args=connect_args)
+        connection = bounded(options.timeout + _GRACE)
+
+        @event.listens_for(self._engine, "do_connect")
+        def _connect(dialect: Any, record: Any, arguments: Any, named: Any) -> Any:
+            return connection.connect(*arguments, **named)
+
         weakref.finalize(self, self._engine.dispose)
 
     def types(self, table: str) -> Mapping[str, str]:
@@ -92,7 +109,7 @@ class Postgres:
         kind = types[time]
         bound = {}
         if kind in TIMES and span.start is not None:
-            key = key_of(kind)
+            key = TIMES[kind].key
             bound = {"since": key.bound(span.start - key.margin), "until": key.bound(span.end + key.margin)}
         query = rows_query(table, self._options.db_schema, list(types), time, bounded=bool(bound))
 
@@ -116,7 +133,7 @@ class Postgres:
         connection = self._engine.raw_connection()
         try:
             cursor = connection.cursor()
-            limit = f"{round(1000 * self._options.timeout)}ms"
+            limit = f"{max(1, round(1000 * self._options.timeout))}ms"
             cursor.execute(_READING, (limit,))
             yield cursor
         except psycopg.OperationalError:
@@ -139,15 +156,17 @@ class Postgres:
     def _worded(self, error: psycopg.Error) -> Exception:
         state = error.sqlstate or ""
         kind = f"{type(error).__name__}{f', SQLSTATE {state}' if state else ''}"
+        if isinstance(error, psycopg.errors.QueryCanceled | NoAnswer):
+            return Transient(f"no answer within {self._options.timeout:g} s")
         connecting = isinstance(error, psycopg.OperationalError) and not state
+        if not state and _MISTAKES.search(str(error)):
+            return ConfigError(f"{self.name}: the driver refuses an option of the URL; check names and values")
         if state in _REFUSED or (connecting and any(text in str(error) for text in _REFUSALS)):
             return ConfigError(f"{self.name}: refuses to connect; are user, password and database right?")
         if isinstance(error, psycopg.errors.InsufficientPrivilege):
             return ConfigError(f"{self.name}: the user may not read schema {self._options.db_schema} or its table")
         if isinstance(error, psycopg.errors.UndefinedTable | psycopg.errors.UndefinedColumn):
             return ConfigError(f"{self.name}: a table or column is gone or may not be read ({kind})")
-        if isinstance(error, psycopg.errors.QueryCanceled):
-            return Transient(f"no answer within {self._options.timeout:g} s")
         if connecting or state.startswith(_PASSING):
             return Transient(f"cannot connect, or the connection was lost ({kind})")
         return DataError(f"{self.name}: reading failed ({kind})")

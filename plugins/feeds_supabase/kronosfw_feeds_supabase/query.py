@@ -37,7 +37,7 @@ def bars_query(layout: Layout, schema: str, symbols: Sequence[str], span: Span) 
 
     It gives the symbol and an array for the time and for each value of the layout, in the order of its ``fields``.
     """
-    key, time = layout.key, Identifier("b", layout.columns["time"])
+    key, time = layout.key, _named("b", layout.columns["time"])
     bound: dict[str, Any] = {"symbols": list(symbols), "until": key.bound(span.end + key.margin)}
     within = SQL("{} <= %(until)s").format(time)
     if span.start is not None:
@@ -53,7 +53,7 @@ def bars_query(layout: Layout, schema: str, symbols: Sequence[str], span: Span) 
         if key.margin:
             kept.append(SQL("{} AND {} > %(sure)s").format(within, time))
     some = SQL("(SELECT {} FROM {} AS b WHERE {} AND ").format(
-        SQL(", ").join(_picked(layout)), Identifier(schema, layout.table), _of_symbol(layout)
+        SQL(", ").join(_picked(layout)), _named(schema, layout.table), _of_symbol(layout)
     )
     gathered = SQL(", ").join(SQL("array_agg({})").format(Identifier(name)) for name in layout.fields)
     query = SQL(
@@ -66,7 +66,7 @@ def bars_query(layout: Layout, schema: str, symbols: Sequence[str], span: Span) 
 def decoded(layout: Layout, cells: Sequence[bytes]) -> dict[str, Any]:
     """Return what the arrays of one symbol hold as Arrow arrays ``[N]`` by our names."""
     time, *values = cells
-    found = {"time": _times(_elements(time, ">i8"), TIMES[layout.types[layout.columns["time"]]])}
+    found = {"time": _times(_elements(time, ">i8"), TIMES[layout.types[layout.columns["time"]]].arrow)}
     for name, cell in zip(layout.fields[1:], values, strict=True):
         found[name] = pa.array(_elements(cell, ">f8").astype(np.float64))
     return found
@@ -77,21 +77,21 @@ def seen_query(layout: Layout, schema: str) -> Composed:
     query = SQL(
         "SELECT w.symbol FROM unnest(%(symbols)s::text[]) AS w(symbol) WHERE EXISTS (SELECT FROM {} AS b WHERE {})"
     )
-    return query.format(Identifier(schema, layout.table), _of_symbol(layout))
+    return query.format(_named(schema, layout.table), _of_symbol(layout))
 
 
 def rows_query(table: str, schema: str, names: Sequence[str], time: str, *, bounded: bool) -> Composed:
     """Return the query for some columns, ``bounded`` by the times to be bound as ``since`` and ``until``."""
-    query = SQL("SELECT {} FROM {}").format(SQL(", ").join(map(Identifier, names)), Identifier(schema, table))
+    query = SQL("SELECT {} FROM {}").format(SQL(", ").join(map(_named, names)), _named(schema, table))
     if bounded:
-        query += SQL(" WHERE {0} BETWEEN %(since)s AND %(until)s OR {0} IS NULL").format(Identifier(time))
+        query += SQL(" WHERE {0} BETWEEN %(since)s AND %(until)s OR {0} IS NULL").format(_named(time))
     return query
 
 
 def _picked(layout: Layout) -> Iterator[Composable]:
     """Yield the columns of a bar, 8 bytes each: what is missing must not make another width."""
     for ours in layout.fields:
-        column = Identifier("b", layout.columns[ours])
+        column = _named("b", layout.columns[ours])
         kind = layout.types[layout.columns[ours]]
         if ours == "time":
             as_time = SQL("{}::timestamp" if kind == DATE else "{}").format(column)
@@ -105,7 +105,12 @@ def _picked(layout: Layout) -> Iterator[Composable]:
 def _of_symbol(layout: Layout) -> Composed:
     kind = layout.types[layout.columns["symbol"]]
     comparison = SQL("{} = w.symbol" if kind in _TEXT else "{}::text = w.symbol")
-    return comparison.format(Identifier("b", layout.columns["symbol"]))
+    return comparison.format(_named("b", layout.columns["symbol"]))
+
+
+def _named(*names: str) -> Identifier:
+    """Return a name for a query with bound values, in which a per cent sign is written twice."""
+    return Identifier(*(name.replace("%", "%%") for name in names))
 
 
 def _elements(cell: bytes, kind: str) -> Any:

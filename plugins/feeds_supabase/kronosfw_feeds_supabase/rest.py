@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -18,17 +18,11 @@ from kronosfw.types import Moment, Span
 
 from .options import SupabaseFeed
 from .pages import Filters, Pages, Row, quoted
-from .times import DATE, NAIVE, TIMES, ZONED, key_of
+from .times import TIMES, ZONED
 from .transport import Layout
 
 _SAMPLE = 20
 _NUMBER = "double precision"
-_WRITTEN = {
-    ZONED: re.compile(r"\d{4}-\d\d-\d\d[T ][\d:.]+(Z|[+-]\d\d(:?\d\d)?)"),
-    NAIVE: re.compile(r"\d{4}-\d\d-\d\d[T ][\d:.]+"),
-    DATE: re.compile(r"\d{4}-\d\d-\d\d"),
-}
-"""How JSON shows times of each type."""
 
 
 class Rest:
@@ -42,7 +36,11 @@ class Rest:
         """Return the columns that some rows have, with the types that their values look like."""
         rows = self._pages.some(table, "*", (), _SAMPLE)
         names = rows[0] if rows else ()
-        return {name: next((kind for row in rows if (kind := _kind(row[name]))), "unknown") for name in names}
+        found = {name: next((kind for row in rows if (kind := _kind(row[name]))), "unknown") for name in names}
+        for name in (name for name, kind in found.items() if kind in TIMES):
+            if not self._pages.has_times(table, name):
+                found[name] = "text"
+        return found
 
     def bars(self, layout: Layout, symbols: Sequence[str], span: Span) -> Mapping[str, Mapping[str, Any]]:
         """Return the arrays of the symbols that have rows in the span."""
@@ -71,7 +69,7 @@ class Rest:
         columns = {name: _as_text(name) if kind == _NUMBER else quoted(name) for name, kind in types.items()}
         if types[time] not in TIMES:
             return self._pages.rows(table, columns, (), time)
-        rows = self._pages.rows(table, columns, _within(key_of(types[time]), time, span), time)
+        rows = self._pages.rows(table, columns, _within(TIMES[types[time]].key, time, span), time)
         rows += self._pages.rows(table, columns, [(time, "is", "null")], time)
         for name in (name for name, kind in types.items() if kind == ZONED):
             for row in rows:
@@ -94,7 +92,8 @@ class Rest:
             found = {ours: as_array([row[layout.columns[ours]] for row in rows], ours) for ours in layout.fields}
             if layout.types[layout.columns["time"]] == ZONED and not found["time"].null_count:
                 # The offset is how the server shows it, and says nothing about the source.
-                found["time"] = pa.array(Clock().read(found["time"])[0], pa.timestamp("us", "UTC"))
+                with suppress(Fault):  # for the feed to tell
+                    found["time"] = pa.array(Clock().read(found["time"])[0], pa.timestamp("us", "UTC"))
         except Fault as fault:
             raise DataError(f"{self.name}, table {layout.table}, symbol {symbol}: {fault}") from None
         return found
@@ -103,7 +102,7 @@ class Rest:
 def _kind(value: Any) -> str:
     """Return the type that a value in JSON looks like, as Postgres calls it; empty for none."""
     if isinstance(value, str):
-        return next((kind for kind, written in _WRITTEN.items() if written.fullmatch(value)), "text")
+        return next((kind for kind, time in TIMES.items() if time.written.fullmatch(value)), "text")
     if isinstance(value, int | float) and not isinstance(value, bool):
         return _NUMBER
     return "" if value is None else "unknown"
@@ -111,7 +110,7 @@ def _kind(value: Any) -> str:
 
 def _moment(value: str | None) -> datetime | str | None:
     """Return a moment for a stamp with an offset, and what is none (such as infinity) as it is."""
-    return datetime.fromisoformat(value) if value and _WRITTEN[ZONED].fullmatch(value) else value
+    return datetime.fromisoformat(value) if value and TIMES[ZONED].written.fullmatch(value) else value
 
 
 def _within(key: TimeKey, time: str, span: Span) -> list[tuple[str, str, str]]:

@@ -1,5 +1,14 @@
--- Tables that the feed `supabase` of kronosfw reads, by their default names. It can be run again.
+-- Tables that the feed `supabase` of kronosfw reads, by their default names. It can be run again: what is there
+-- already is left as it is, with its grants and policies.
 
+do $$
+declare
+  present text[] := array(select relname::text from pg_class where relnamespace = current_schema()::regnamespace);
+  made text;
+  reader text;
+begin
+
+-- Windows of bars are read by the primary key, backwards.
 create table if not exists ohlcv_1h (
   symbol text not null,
   timestamp timestamptz not null,  -- when the bar opens
@@ -21,10 +30,6 @@ create table if not exists ohlcv_1d (
   volume double precision,
   primary key (symbol, timestamp)
 );
-
--- A window is the newest rows of a symbol.
-create index if not exists ohlcv_1h_newest on ohlcv_1h (symbol, timestamp desc);
-create index if not exists ohlcv_1d_newest on ohlcv_1d (symbol, timestamp desc);
 
 -- One row for each version of an event: its date, a new date, the consensus, the figure, its revision. Only add
 -- rows; what was known is never changed.
@@ -66,29 +71,26 @@ create table if not exists economic_indicators (
   primary key (currency, indicator, period, known_at)
 );
 
+-- Events are read by their time.
 create index if not exists economic_calendar_time on economic_calendar (scheduled_at);
 create index if not exists central_bank_rates_time on central_bank_rates (decided_at);
 create index if not exists economic_indicators_time on economic_indicators (released_at);
 
 -- Row-level security: without a policy nobody but the owner and service_role sees a row, and no error says so. The
 -- policy here lets all who are signed in read everything; narrow it where a reader is to see a part.
-do $$
-declare
-  name text;
-  reader text;
-begin
-  foreach name in array array[
-    'ohlcv_1h', 'ohlcv_1d', 'economic_calendar', 'central_bank_rates', 'economic_indicators'
-  ] loop
-    execute format('alter table %I enable row level security', name);
-    -- The roles of Supabase; another Postgres may lack them.
-    for reader in select rolname from pg_roles where rolname in ('authenticated', 'service_role') loop
-      execute format('grant select on %I to %I', name, reader);
-    end loop;
-    if exists (select from pg_roles where rolname = 'authenticated') then
-      execute format('drop policy if exists read_all on %I', name);
-      execute format('create policy read_all on %I for select to authenticated using (true)', name);
+foreach made in array array[
+  'ohlcv_1h', 'ohlcv_1d', 'economic_calendar', 'central_bank_rates', 'economic_indicators'
+] loop
+  continue when made = any (present);
+  execute format('alter table %I enable row level security', made);
+  -- The roles of Supabase; another Postgres may lack them.
+  for reader in select rolname from pg_roles where rolname in ('authenticated', 'service_role') loop
+    execute format('grant select on %I to %I', made, reader);
+    if reader = 'authenticated' then
+      execute format('create policy read_all on %I for select to authenticated using (true)', made);
     end if;
   end loop;
+end loop;
+
 end
 $$;

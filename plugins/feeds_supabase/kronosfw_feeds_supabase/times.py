@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
@@ -13,12 +15,28 @@ from kronosfw.builtin.feeds.query import TimeKey, time_key
 
 ZONED, NAIVE, DATE = "timestamp with time zone", "timestamp without time zone", "date"
 
-TIMES: Mapping[str, Any] = {ZONED: pa.timestamp("us", "UTC"), NAIVE: pa.timestamp("us"), DATE: pa.date32()}
-"""What Postgres calls a type of time → what it is in Arrow."""
 
-_IN_SQL: Mapping[str, TypeEngine[Any]] = {ZONED: DateTime(timezone=True), NAIVE: DateTime(), DATE: Date()}
+@dataclass(frozen=True, slots=True)
+class TimeType:
+    """What a type of time is in Arrow and in SQLAlchemy, and how it looks in JSON."""
+
+    arrow: Any
+    sql: TypeEngine[Any]
+    written: re.Pattern[str]
+
+    @property
+    def key(self) -> TimeKey:
+        """How its values compare."""
+        return time_key(self.sql, None, sqlite=False)
 
 
-def key_of(kind: str) -> TimeKey:
-    """Return how a column of one of TIMES compares."""
-    return time_key(_IN_SQL[kind], None, sqlite=False)
+_STAMP = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?"
+
+TIMES: Mapping[str, TimeType] = {
+    ZONED: TimeType(
+        pa.timestamp("us", "UTC"), DateTime(timezone=True), re.compile(_STAMP + r"[+-]\d\d:\d\d(:\d\d)?", re.ASCII)
+    ),
+    NAIVE: TimeType(pa.timestamp("us"), DateTime(), re.compile(_STAMP, re.ASCII)),
+    DATE: TimeType(pa.date32(), Date(), re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)),
+}
+"""What Postgres calls a type of time → what it is elsewhere."""

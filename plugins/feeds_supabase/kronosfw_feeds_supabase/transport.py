@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
-from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_exponential
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_delay, wait_exponential
 
 from kronosfw.builtin.feeds.columns import VALUES
 from kronosfw.builtin.feeds.query import TimeKey
@@ -14,6 +15,11 @@ from kronosfw.errors import FeedDown
 from kronosfw.types import Span
 
 T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+_FIRST, _LONGEST = 0.2, 5.0
+"""Seconds between tries, which grow."""
 
 
 class Transient(Exception):
@@ -65,11 +71,24 @@ class Transport(Protocol):
 
 
 def patiently(read: Callable[[], T], name: str, patience: float) -> T:
-    """Return what is read; raises FeedDown where it goes on being Transient for ``patience`` seconds."""
+    """Return what is read; where that is Transient, try again until ``patience`` seconds are over.
+
+    The last try begins when they are over. Raises FeedDown.
+    """
+    growing = wait_exponential(_FIRST, max=_LONGEST)
+
+    def wait(state: RetryCallState) -> float:
+        return min(growing(state), max(patience - (state.seconds_since_start or 0.0), 0.0))
+
+    def tell(state: RetryCallState) -> None:
+        if state.attempt_number == 1 and state.outcome is not None:
+            log.warning("%s: %s; trying again for up to %g s", name, state.outcome.exception(), patience)
+
     tries = Retrying(
         retry=retry_if_exception_type(Transient),
-        wait=wait_exponential(0.2, max=5),
+        wait=wait,
         stop=stop_after_delay(patience),
+        before_sleep=tell,
         reraise=True,
     )
     try:

@@ -21,7 +21,7 @@ from kronosfw.builtin.feeds.kinds import KINDS, Kinds, own_name
 from kronosfw.builtin.feeds.plain import FIGURES, plain_facts, words
 from kronosfw.builtin.feeds.stamps import Clock
 from kronosfw.builtin.feeds.values import floats
-from kronosfw.types import Fact
+from kronosfw.types import Fact, Moment
 
 from .options import CALENDAR, INDICATORS, RATES, SupabaseFeed
 
@@ -85,7 +85,7 @@ def _versions(
 def _entries(titles: Sequence[tuple[str, str]], columns: Mapping[str, Any], clock: Clock) -> list[Entry]:
     """Return each row as an entry of a calendar that shows the present alone."""
     first, last = clock.bounds(columns["scheduled_at"], "scheduled_at")
-    stored = clock.bounds(columns["ingested_at"], "ingested_at")[1] if "ingested_at" in columns else None
+    stored = _stored(columns["ingested_at"], clock) if "ingested_at" in columns else [None] * len(titles)
     figures = {name: _figures(columns[name], name) for name in FIGURES if name in columns}
     return [
         Entry(
@@ -93,10 +93,20 @@ def _entries(titles: Sequence[tuple[str, str]], columns: Mapping[str, Any], cloc
             first[row],
             last[row],
             {name: float(n[row]) for name, n in figures.items() if np.isfinite(n[row])},
-            None if stored is None else stored[row],
+            stored[row],
         )
         for row, title in enumerate(titles)
     ]
+
+
+def _stored(column: Any, clock: Clock) -> list[Moment | None]:
+    """Return since when each row is in the table, None where that is not told."""
+    told = [row for row, value in enumerate(column.to_pylist()) if value is not None]
+    found: list[Moment | None] = [None] * len(column)
+    if told:
+        for row, latest in zip(told, clock.bounds(column.take(told), "ingested_at")[1], strict=True):
+            found[row] = latest
+    return found
 
 
 def _figures(column: Any, name: str) -> Any:

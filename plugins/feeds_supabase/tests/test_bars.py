@@ -125,6 +125,16 @@ def test_what_is_missing_or_not_finite(project: Api, options: Options):
     assert len(found["C"]) == 1
 
 
+def test_a_time_beyond_all_others_fails_its_symbol_alone(project: Api, options: Options):
+    project.run(
+        f"create table bars ({BARS})",
+        "insert into bars values ('A', '1850-01-02Z', 1, 1, 1, 1, 1), ('B', '2024-01-02Z', 1, 1, 1, 1, 1)",
+    )
+    found = read(options(tables={"1d": "bars"}), ["A", "B"])
+    assert "is not between the years 1900 and 2200" in str(found["A"])
+    assert len(found["B"]) == 1
+
+
 def test_the_last_rows_do_not_depend_on_the_order_in_the_table(project: Api, options: Options):
     """Rows of one time are cut alike, however the table holds them."""
     rows = [f"('A', '2024-01-0{day}Z', {n}, {n}, {n}, {n}, {n % 2})" for day in range(1, 6) for n in range(4)]

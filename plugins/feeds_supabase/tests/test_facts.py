@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import itertools
 
+import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from kronosfw_feeds_supabase.merging import merged
 from kronosfw_feeds_supabase.options import SupabaseFeed
 
+from kronosfw.builtin.encoders import Macro20
 from kronosfw.errors import ConfigError, DataError
-from kronosfw.types import Fact, Span, moment
+from kronosfw.types import Fact, Span, Times, moment
 from tests.postgrest import ROWS, Api
 
 from .projects import Options, made
@@ -103,6 +105,18 @@ def test_a_table_without_known_at_shows_the_present_alone(project: Api, options:
     ]
 
 
+def test_a_row_that_does_not_say_when_it_was_stored(project: Api, options: Options):
+    project.run(
+        "create table calendar (currency text, event text, scheduled_at timestamptz, actual float8, "
+        "ingested_at timestamptz)",
+        "insert into calendar values ('USD', 'CPI m/m', '2024-02-13T13:30Z', 0.3, null), "
+        "('USD', 'PPI m/m', '2024-02-16T13:30Z', 0.1, '2024-02-20T08:00Z')",
+    )
+    feed = options(tables={**NONE, "economic_calendar": "calendar"}, release_lag="00:01")
+    known = [known for *_, known, values in told(feed) if "actual" in values]
+    assert known == ["2024-02-13T13:31", "2024-02-20T08:00"]
+
+
 def test_an_importance_that_is_a_number(project: Api, options: Options):
     project.run(
         "create table calendar (currency text, event text, scheduled_at timestamptz, importance int)",
@@ -121,24 +135,78 @@ def test_an_event_of_two_tables_counts_once(tables: Api, options: Options):
     assert [event for event, *_ in told(options())] == ["fed-9", "fed-9", "USD:rate decision:2024-11-07T19:00Z"]
 
 
+def test_two_banks_that_decide_at_one_moment_stay_apart(tables: Api, options: Options):
+    at = "2023-09-21T07:30Z"
+    tables.run(
+        "insert into economic_calendar (event, kind, scheduled_at, known_at) values "
+        f"('riksbank', 'rate_decision', '{at}', '2023-01-01Z'), ('snb', 'rate_decision', '{at}', '2023-01-01Z')",
+        "insert into central_bank_rates (currency, decided_at, known_at, rate) values "
+        f"('SEK', '{at}', '{at}', 4.0), ('CHF', '{at}', '{at}', 1.75)",
+    )
+    found = {event for event, *_ in told(options())}
+    assert found == {"riksbank", "snb", *(f"{c}:rate decision:2023-09-21T07:30Z" for c in ("SEK", "CHF"))}
+
+
 def fact(event: str, day: int, known: int) -> Fact:
     return Fact("fomc", moment(f"2024-01-{day:02d}"), moment(f"2023-01-{known:02d}"), event=event)
 
 
-@given(
-    st.lists(st.tuples(st.sampled_from("ab"), st.integers(1, 3), st.integers(1, 28)), max_size=8),
-    st.lists(st.tuples(st.sampled_from("xy"), st.integers(1, 3), st.integers(1, 28)), max_size=8),
-)
+def test_a_later_version_does_not_join_events_that_were_two():
+    """The second table's first date was another one; its new date is known too late to tell."""
+    parts = [[fact("c", 11, 1)], [fact("x", 20, 2), fact("x", 11, 5)]]
+    assert [f.event for f in merged(parts)] == ["c", "x", "x"]
+
+
+def test_an_event_that_is_moved_keeps_its_partner():
+    parts = [[fact("c", 11, 1), fact("c", 12, 3)], [fact("x", 12, 4)]]
+    assert [f.event for f in merged(parts)] == ["c", "c", "c"]
+
+
+FACTS = st.lists(st.tuples(st.sampled_from("abc"), st.integers(1, 3), st.integers(1, 28)), max_size=8)
+
+
+def of_tables(*rows: list[tuple[str, int, int]]) -> list[list[Fact]]:
+    """Return the facts of some tables, each with names of its own."""
+    return [[fact(f"{name}{part}", *at) for name, *at in its] for part, its in enumerate(rows)]
+
+
+@given(FACTS, FACTS, FACTS, st.integers(1, 28))
+def test_what_is_known_later_changes_nothing_before(first, second, third, day):
+    parts = of_tables(first, second, third)
+    cutoff = moment(f"2023-01-{day:02d}")
+    live = list(merged([[f for f in part if f.known_at <= cutoff] for part in parts]))
+    assert [f for f in merged(parts) if f.known_at <= cutoff] == live
+
+
+@settings(max_examples=40)
+@given(FACTS, FACTS, st.integers(1, 28))
+@example([("a", 1, 1)], [("b", 2, 2), ("b", 1, 5)], 3)
+def test_channels_as_of_a_cutoff_do_not_depend_on_what_is_known_later(first, second, day):
+    parts = of_tables(first, second)
+    time = np.arange("2023-12-28", "2024-01-08", dtype="datetime64[D]")
+    opens = time.astype("datetime64[us]")
+    times = Times(opens, opens + np.timedelta64(1, "D"), time)
+    cutoff = moment(f"2023-01-{day:02d}")
+    encoder = Macro20(btc=None, spy=None, dxy=None, vix=None).build()
+    known_at = np.full(len(opens), cutoff)
+    live = [[f for f in part if f.known_at <= cutoff] for part in parts]
+    channels = [encoder.encode(list(merged(some)), {}, times, known_at) for some in (parts, live)]
+    np.testing.assert_array_equal(*channels)
+
+
+@given(FACTS, FACTS)
 def test_merging_names_anew_and_does_nothing_else(first, second):
-    parts = [[fact(*row) for row in rows] for rows in (first, second)]
+    parts = of_tables(first, second)
     found = list(merged(parts))
+    events = {f.event for f in found}
     bare = [(f.kind, f.scheduled_at, f.known_at) for f in found]
     assert sorted(bare) == sorted((f.kind, f.scheduled_at, f.known_at) for part in parts for f in part)
     assert [f.known_at for f in found] == sorted(f.known_at for f in found)
-    assert sum(f.event in ("a", "b") for f in found) >= len(first)
     assert found == list(merged([part[::-1] for part in parts]))
-    for event in {f.event for f in parts[1]}:
-        assert len({f.event for f in merged(parts) if f.event == event}) <= 1
+    for part in parts:
+        for name in {f.event for f in part}:
+            known = {(f.scheduled_at, f.known_at) for f in part if f.event == name}
+            assert any(known <= {(f.scheduled_at, f.known_at) for f in found if f.event == e} for e in events)
 
 
 def test_a_row_without_a_name_stands_alone():
@@ -161,7 +229,8 @@ def test_only_facts_of_the_span_are_read(tables: Api, options: Options):
         return found
 
     feed._transport.rows = counting
-    assert len(list(feed.facts(["A"], Span(moment("2024-02-10"), moment("2024-02-01"))))) == 10
+    found = feed.facts(["A"], Span(moment("2024-02-10"), moment("2024-02-01")))
+    assert sum(isinstance(item, Fact) for item in found) == 10
     assert sum(read) == 10
 
 
@@ -179,7 +248,9 @@ def test_events_that_are_hidden_are_told_of(tables: Api, project: Api):
     tables.run("insert into economic_calendar (event, kind, scheduled_at) values ('c', 'cpi', '2024-02-13Z')")
     seen, hidden = (made(project, "rest")(key=project.token(role)) for role in ("service_role", "anon"))
     assert len(told(seen)) == 1
-    assert [item.check for item in hidden.build().facts(["A"], EVER)] == ["no_events"]
+    findings = list(hidden.build().facts(["A"], EVER))
+    assert [item.check for item in findings] == ["no_events"] * 3
+    assert all(f"in table {name}:" in item.detail for name, item in zip(NONE, findings, strict=True))
 
 
 def test_tables_may_have_other_names_or_be_left_out(project: Api, options: Options):
@@ -196,6 +267,18 @@ def test_tables_may_have_other_names_or_be_left_out(project: Api, options: Optio
 @pytest.mark.parametrize(
     ("create", "insert", "kind", "message"),
     [
+        (
+            "scheduled_at date, released_at date, known_at date, kind text",
+            "'2024-01-01', '2024-01-02', '2024-01-01', 'cpi'",
+            ConfigError,
+            "scheduled_at and released_at could both be scheduled_at",
+        ),
+        (
+            'scheduled_at date, known_at date, kind text, actual float8, "Actual" float8',
+            "'2024-01-01', '2024-01-02', 'cpi', 1, 2",
+            ConfigError,
+            "actual and Actual could both be actual",
+        ),
         ("kind text, known_at date", "'cpi', '2024-01-01'", ConfigError, "no column scheduled_at"),
         ("scheduled_at date, event text", "'2024-01-01', 'CPI'", DataError, "no column currency"),
         (
@@ -229,8 +312,9 @@ def test_a_malformed_table(project: Api, options: Options, create, insert, kind,
     good = {"scheduled_at date, known_at date, kind text": "'2024-01-02', '2024-01-02', 'cpi'"}.get(create)
     rows = [f"insert into events values ({values})" for values in (good, insert) if values]
     project.run(f"create table events ({create})", *rows)
+    role = "economic_indicators" if "released_at" in create else "economic_calendar"
     with pytest.raises(kind, match=message):
-        told(options(tables={**NONE, "economic_calendar": "events"}))
+        told(options(tables={**NONE, role: "events"}))
 
 
 def test_a_table_that_is_missing_says_how_to_do_without(project: Api, options: Options):

@@ -31,6 +31,11 @@ REST = {"transport": "rest", "url": "https://abc.supabase.co", "key": "sb_secret
         ({"url": DATABASE, "tables": {"7min": "x"}}, "expected bar lengths"),
         ({"url": DATABASE, "tables": {"economic_calender": "x"}}, "did you mean 'economic_calendar'"),
         ({"url": DATABASE, "tables": {"1d": ""}}, "an empty name"),
+        ({"url": DATABASE, "tables": {"1h": "x", "60min": "y"}}, "1h stands there twice, once as 60min"),
+        ({**REST, "tables": {"1d": "../rpc/x"}}, "cannot read a table named"),
+        ({**REST, "schema": "two\r\nlines"}, "`schema` in ASCII"),
+        ({**REST, "url": "http://abc.supabase.co"}, "use https://"),
+        ({**REST, "url": "http://8.8.8.8"}, "use https://"),
         ({"url": DATABASE, "chunk": 0}, "chunk"),
         ({"url": DATABASE, "timezone": "Mars"}, "time zone"),
     ],
@@ -47,7 +52,15 @@ def test_tables_that_are_given_join_the_defaults():
 
 
 @pytest.mark.parametrize(
-    "url", ["http://localhost:3000", "https://abc.supabase.co/", "http://[::1]:3000", "https://db.example.org:8443"]
+    "url",
+    [
+        "http://localhost:3000",
+        "http://rest:3000",
+        "http://192.168.0.7",
+        "https://abc.supabase.co/",
+        "http://[::1]:3000",
+        "https://db.example.org:8443",
+    ],
 )
 def test_addresses_of_rest(url):
     SupabaseFeed(**{**REST, "url": url})

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import os
+import signal
 import socket
 import threading
 import time
@@ -70,6 +72,99 @@ def test_a_server_that_never_answers(url, postgres):
         assert time.monotonic() - began < 8
 
 
+def backends(url: str, which: str = "") -> list[int]:
+    """Return the processes that serve others who use the database."""
+    others = "select pid from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()"
+    with psycopg.connect(url) as connection:
+        return [pid for (pid,) in connection.execute(f"{others} {which}")]
+
+
+def test_a_backend_that_stops_while_it_is_idle(url):
+    """It is asked whether it is there before it is used, and is given up."""
+    feed = feed_of(url, timeout=0.3)
+    list(feed.bars(["A"], "1d", EVER))
+    [pid] = backends(url)
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        began = time.monotonic()
+        assert len(dict(feed.bars(["A"], "1d", EVER))["A"]) == 1
+        assert time.monotonic() - began < 5
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def test_a_backend_that_stops_while_it_reads(url):
+    feed, failed = feed_of(url, timeout=1), []
+
+    def read_all() -> None:
+        try:
+            list(feed.bars(["A"], "1d", EVER))
+        except FeedDown as error:
+            failed.append(str(error))
+
+    with psycopg.connect(url) as holder:
+        holder.execute("lock table bars")
+        thread = threading.Thread(target=read_all)
+        thread.start()
+        while not (pids := backends(url, "and wait_event_type = 'Lock'")):
+            time.sleep(0.01)
+        [pid] = pids
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            thread.join(10)
+            assert not thread.is_alive()
+        finally:
+            os.kill(pid, signal.SIGCONT)
+            thread.join()
+    assert len(failed) == 1
+    assert "no answer within 1 s" in failed[0]
+
+
+def test_how_the_database_writes_values_plays_no_part(url):
+    name = url.rpartition("/")[2]
+    run(
+        url,
+        "create table events (kind text, scheduled_at timestamptz, known_at date, actual float8, forecast real)",
+        "insert into events values ('cpi', '2024-02-01T13:30Z', '2024-02-03', 0.1::float8 + 0.2, 0.1)",
+        "alter table bars alter close type real",
+        "update bars set close = 16777217.0 / 3",
+    )
+    tables = {"1d": "bars", "economic_calendar": "events", "central_bank_rates": None, "economic_indicators": None}
+
+    def found():
+        feed = feed_of(url, tables=tables)
+        return dict(feed.bars(["A"], "1d", EVER))["A"].to_dict(), list(feed.facts(["A"], EVER))
+
+    usual = found()
+    for setting in ("extra_float_digits = -3", "datestyle = 'German'", "timezone = 'Asia/Kathmandu'"):
+        run(url, f"alter database {name} set {setting}")
+    assert found() == usual
+
+
+@pytest.mark.parametrize(
+    "option", ["nosuch=1", "sslmode=typo", "connect_timeout=soon", "target_session_attrs=any1"]
+)
+def test_an_option_of_the_url_that_is_none(url, option):
+    with pytest.raises(ConfigError, match="refuses an option of the URL"):
+        read(f"{url}?{option}", patience=30)
+
+
+def test_the_url_may_say_how_long_connecting_takes():
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"postgresql://user@127.0.0.1:{silent.getsockname()[1]}/db?connect_timeout=2"
+        began = time.monotonic()
+        with pytest.raises(FeedDown):
+            read(url, timeout=30)
+        assert time.monotonic() - began < 8
+
+
+def test_the_shortest_time_out_is_one(url):
+    with psycopg.connect(url) as holder:
+        holder.execute("lock table bars")
+        with pytest.raises(FeedDown, match="no answer"):
+            read(url, timeout=0.0001)
+
+
 def test_a_table_that_is_locked(url):
     with psycopg.connect(url) as holder:
         holder.execute("lock table bars")
@@ -99,7 +194,8 @@ def test_a_connection_that_is_lost_while_reading(url, caplog):
             watcher.execute("select pg_terminate_backend(%s)", pids[0])
     thread.join()
     assert len(found["A"]) == 1
-    assert not caplog.records
+    [record] = caplog.records
+    assert record.getMessage().endswith("; trying again for up to 20 s")
 
 
 def test_a_column_or_table_that_is_gone(url):

@@ -11,7 +11,7 @@ import threading
 import time
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
@@ -22,7 +22,7 @@ from kronosfw.errors import ConfigError, DataError, FeedDown, KronosfwError, Sym
 from kronosfw.types import Span, moment
 from tests.postgrest import Api
 
-from .projects import BARS, made
+from .projects import BARS, PRICES, made
 
 pytestmark = pytest.mark.postgres
 EVER = Span(moment("2100-01-01"))
@@ -172,10 +172,15 @@ def answering(status: int, body: bytes = b"") -> Iterator[tuple[str, list[str]]]
         (503, b'{"code": "PGRST001", "message": "no connection"}', FeedDown, True),
         (429, b"slow down", FeedDown, True),
         (500, b"<html>", FeedDown, True),
-        (400, b'{"code": "22P02", "message": "secret data"}', DataError, False),
+        (400, b'{"code": "P0001", "message": "secret data"}', DataError, False),
+        (408, b"", FeedDown, True),
         (418, b"", DataError, False),
         (302, b"", ConfigError, False),
         (200, b"<html>welcome</html>", ConfigError, False),
+        (200, b"[1]", ConfigError, False),
+        (200, b"[[1]]", ConfigError, False),
+        (200, b'[{"symbol": "A"}, {}]', ConfigError, False),
+        (200, b"[" * 100_000, ConfigError, False),
     ],
 )
 def test_other_answers(filled: Api, status, body, kind, again):
@@ -184,6 +189,90 @@ def test_other_answers(filled: Api, status, body, kind, again):
     assert type(error.value) is kind
     assert (len(asked) > 1) == again
     assert "secret data" not in str(error.value)
+
+
+ROW = b'[{"symbol": "A", "timestamp": "2024-01-02T00:00:00+00:00", "open": 1, "high": 1, "low": 1, "close": 1}]'
+
+
+@pytest.mark.parametrize(
+    ("body", "counted"), [(ROW, None), (ROW, "*/*"), (ROW, "0-0/many"), (b'[{"symbol": "A"}]', "0-0/1")]
+)
+def test_rows_without_their_count_or_columns(filled: Api, body, counted):
+    good = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(ROW), ROW)
+    refusal = b"HTTP/1.1 400 Bad\r\nContent-Length: 17\r\n\r\n" + b'{"code": "22007"}'
+    counting = f"Content-Range: {counted}\r\n" if counted else ""
+    head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\n{counting}\r\n"
+    with saying(good, refusal, head.encode() + body) as url, pytest.raises(ConfigError, match="not as PostgREST"):
+        read(filled, url=url)
+
+
+@contextmanager
+def saying(*answers: bytes, pause: float = 0) -> Iterator[str]:
+    """Give the address of a server that gives one answer after the other, with a pause before each of its bytes."""
+
+    def serve() -> None:
+        connection, _ = server.accept()
+        with connection, suppress(OSError):
+            for answer in answers:
+                connection.recv(65_536)
+                head, blank, body = answer.partition(b"\r\n\r\n")
+                connection.sendall(head + blank)
+                for piece in [body] if not pause else (body[i : i + 1] for i in range(len(body))):
+                    time.sleep(pause)
+                    connection.sendall(piece)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+        thread.join()
+
+
+def test_an_answer_that_drips(filled: Api):
+    body = b"[" + b" " * 200 + b"]"
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
+    with saying(answer, pause=0.02) as url:
+        began = time.monotonic()
+        with pytest.raises(FeedDown, match=r"no answer within 0\.3 s"):
+            read(filled, url=url, timeout=0.3)
+        assert time.monotonic() - began < 3
+
+
+def test_a_filter_by_a_column_of_any_name(project: Api):
+    """Some names mean something to PostgREST, and a filter by one of them must not vanish."""
+    names = ["limit", "select", "offset", "order", "and", "or", "not.x", "on_conflict", "columns", "é😀", "a b"]
+    names += [f"a{odd}b" for odd in (".", "+", "'", "%", "=", "&", "->", "::", "\\", '"', ",", "(", ")")]
+    for i, name in enumerate(names):
+        quoted = '"' + name.replace('"', '""') + '"'
+        project.run(
+            f"create table odd{i} ({quoted} text, timestamp timestamptz, {PRICES})",
+            f"insert into odd{i} select s, '2024-01-02Z', 1, 1, 1, 1, 1 from unnest(array['A', 'B']) s",
+        )
+    for transport in ("postgres", "rest"):
+        for i, name in enumerate(names):
+            options = made(project, transport)(tables={"1d": f"odd{i}"}, columns={"symbol": name}, patience=5)
+            assert len(dict(options.build().bars(["A"], "1d", EVER))["A"]) == 1, (transport, name)
+
+
+@pytest.mark.parametrize("stamp", ["2024-01-01T05:00:00+02:00", "2024-01-01T05:00:00", "2024-01-01"])
+def test_a_text_that_looks_like_a_time(project: Api, stamp):
+    """As a text it would be compared letter by letter."""
+    columns = BARS.replace("timestamptz", "text")
+    project.run(f"create table texts ({columns})", f"insert into texts values ('A', '{stamp}', 1, 1, 1, 1, 1)")
+    project.reload("texts")
+    with pytest.raises(ConfigError, match="timestamp is of type text"):
+        read(project, tables={"1d": "texts"})
+
+
+def test_the_key_is_not_in_the_causes_of_an_error(filled: Api):
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        with pytest.raises(FeedDown) as error:
+            read(filled, url=f"http://127.0.0.1:{held.getsockname()[1]}")
+    cause: BaseException | None = error.value
+    while cause is not None:
+        assert not hasattr(cause, "request")
+        cause = cause.__context__
 
 
 def test_the_key_is_nowhere(filled: Api, caplog):
@@ -224,8 +313,8 @@ def test_a_table_that_changes_between_two_pages_is_read_again(project: Api):
     ask = pages._ask
     deleting = iter(["delete from bars where close = 0"])
 
-    def changed_once(table, build):
-        answer = ask(table, build)
+    def changed_once(*arguments):
+        answer = ask(*arguments)
         if len(answer.data) == 100:
             for statement in deleting:
                 project.run(statement)
@@ -236,8 +325,8 @@ def test_a_table_that_changes_between_two_pages_is_read_again(project: Api):
     assert frame["close"].tolist() == list(range(1, 250))
     deleting = iter([f"delete from bars where close = {n}" for n in range(1, 100)])
 
-    def changing(table, build):
-        answer = ask(table, build)
+    def changing(*arguments):
+        answer = ask(*arguments)
         project.run(next(deleting))
         return answer
 
