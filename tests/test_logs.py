@@ -293,4 +293,4 @@ def test_a_run_is_lines_of_json(tmp_path):
     assert result.returncode == 0, result.stderr
     found = lines(result.stderr)
     assert {"time", "level", "logger", "message"} <= set.intersection(*map(set, found))
-    assert "kronosfw.pipeline" in {one["logger"] for one in found}
+    assert "kronosfw.undertaking" in {one["logger"] for one in found}
