@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -144,6 +145,9 @@ def main() -> None:
                 ("read_sql", 200),
             ):
                 if what != "a tenth" and reader in ("ADBC", "read_sql"):
+                    continue
+                if reader == "ADBC" and find_spec("adbc_driver_postgresql") is None:
+                    print("ADBC is left out: pip install adbc-driver-postgresql")
                     continue
                 command = [sys.executable, __file__, "--measure", reader, url]
                 command += map(str, (symbols, last, chunk))

@@ -5,8 +5,7 @@
 A server of its own, fsync off. ``first`` writes all rows to empty tables, ``again`` the same ones, which changes
 nothing; each is the best of the rounds, in which the two ways take turns. CPU is that of this process, not the
 server's. ``plain COPY`` sends the same rows straight into the empty table: constraints and indexes take that long
-whatever the way. ``bare`` rows hold p10, p50
-and p90, ``full`` ones twelve quantiles more, as JSON.
+whatever the way. ``bare`` rows hold p10, p50 and p90, ``full`` ones twelve quantiles more, as JSON.
 """
 
 from __future__ import annotations
