@@ -18,6 +18,8 @@ SPELLINGS = (CANARY, QUOTED, "c4n4ry")
 COMMANDS = [
     "-vv check F",
     "-vv run F",
+    "--log-format json -vv run F --resume --json",
+    "store replay F spool",
     "-vv score F",
     "report F",
     "export F --format nixtla --out out.csv",
@@ -33,6 +35,12 @@ PLACES = {
     "no option": ("sqlite:///results.db", "postgresql://u:SECRET@127.0.0.1:1/d?passwort=x"),
     "an option of SQLite": ("sqlite:///results.db", "sqlite:///results.db?key=SECRET"),
     "the feed": (FEED, '{type: sql, url: "postgresql://u:SECRET@127.0.0.1:1/d"}'),
+    "a project": (FEED, "{type: supabase, url: 'postgresql://u:SECRET@127.0.0.1:1/d', patience: 0}"),
+    "a project's key": (
+        FEED,
+        "{type: supabase, transport: rest, url: 'http://127.0.0.1:1', key: SECRET, patience: 0}",
+    ),
+    "a cluster's token": ("horizon: 3", "horizon: 3\nexecutor: {type: ray, address: '127.0.0.1:1', token: SECRET}"),
     "a notifier": ("horizon: 3", "horizon: 3\nalerts: [{type: webhook, url: 'http://127.0.0.1:1/SECRET'}]"),
     "what a mistake stands beside": (FEED, '{type: sql, url: "postgresql://u:SECRET@h/d", colums: 1}'),
     "what is no URL": ("sqlite:///results.db", "u:SECRET@127.0.0.1"),
@@ -68,7 +76,8 @@ def configure(folder: Path, old: str, new: str) -> None:
     assert old in SMALL
     new = new.replace("SECRET", "${SECRET}")
     (folder / "F").write_text(
-        SMALL.replace(old, f'"{new}"' if new.startswith("u:") else new) + "store_patience: 0\n"
+        SMALL.replace(old, f'"{new}"' if new.startswith("u:") else new)
+        + "store_patience: 0\nmetrics: {path: kronosfw.prom}\n"
     )
 
 
