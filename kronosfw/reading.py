@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from .calendars import calendar
-from .checks import DataReport, Extent, Inspection
+from .checks import DataReport, Inspection
 from .config import Config
 from .errors import ConfigError, DataError, SymbolError
 from .factchecks import check_facts
@@ -61,15 +61,6 @@ class Market:
     failures: list[Failure]
     calendar: DataReport = field(default_factory=lambda: DataReport("calendar"))
     """What is known about the facts."""
-
-    def require_history(self) -> None:
-        """Set apart the symbols whose bars are too few or end too early to forecast from."""
-        for symbol, bars in list(self.bars.items()):
-            try:
-                self.inspections[symbol].history(Extent.of(bars), self.cutoff)
-            except SymbolError as error:
-                del self.bars[symbol]
-                self.failures.append(Failure(symbol, "data", reason(error)))
 
     def require_any(self) -> None:
         """Raise DataError where no symbol is left."""

@@ -96,16 +96,15 @@ class Survey:
             elif len(found) <= room:
                 self._kept[symbol] = found
                 room -= len(found)
-        if not seen:
-            raise DataError(f"no symbol can be used:{listed(self.failures)}")
         if latest:
-            self.cutoff = max(its.until for its in seen.values())
+            self.cutoff = max((its.until for its in seen.values()), default=self.cutoff)
         for symbol, its in list(seen.items()):
             try:
                 its.inspection.history(its.extent, self.cutoff)
             except SymbolError as error:
                 del seen[symbol]
-                self._leaders.pop(symbol, None)
+                for bars in (self._leaders, self._kept):
+                    bars.pop(symbol, None)
                 self.failures.append(Failure(symbol, "data", reason(error)))
         if not seen:
             raise DataError(f"no symbol can be used:{listed(self.failures)}")
